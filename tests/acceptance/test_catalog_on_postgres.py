@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import shutil
 import signal
 from collections import defaultdict
 from collections.abc import Iterator
@@ -237,3 +238,27 @@ async def test_the_workers_of_a_server_share_the_database_and_tell_an_app_once(t
             assert await process.end(signal.SIGTERM) == 0
             assert PASSWORD not in "".join([*process.last_words, *map(str, process.said)])
     assert not (tmp_path / "catalog.db").exists()
+
+
+async def test_a_second_server_is_refused_while_the_first_uses_the_database_and_spoils_nothing(tmp_path: Path) -> None:
+    with lent_catalog() as place:
+        url = {"catalog__url": place.url}
+        async with ServerProcess(tmp_path / "first", **url) as first:
+            client = await first.start()
+            running = await client.start("call-1")
+            async with client.connect("/media/pcm/call-1/a") as socket:
+                await say(socket, noise(0.5, seed=1))
+                (tmp_path / "second").mkdir()
+                shutil.copy(tmp_path / "first" / "master.key", tmp_path / "second")
+                async with ServerProcess(tmp_path / "second", **url) as second:
+                    code, words = await second.fail()
+                status = (await client.get(running))["status"]
+                await first.end(signal.SIGKILL)
+            async with ServerProcess(tmp_path / "second", **url) as second:
+                other = await second.start()
+                await other.http.aclose()
+            await client.http.aclose()
+
+    assert (code, status) == (2, "ongoing")
+    assert "is used by another server, on 127.0.0.1" in words
+    assert "pg_terminate_backend" in words

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sqlite3
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
+from tests.support.postgres import BOTH, catalog_settings, on_postgres
+from tests.support.processes import start
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.recorder import Recorder, ServerProcess, recorder
 from tests.support.speech import noise
 from tests.support.talking import say
-from tests.support.waiting import until
+from tests.support.waiting import WAIT_S, until
 from tests.support.weed import READ_ONLY_KEY, Weed, running_weed
 from wavstream.settings import WebhookSettings
 from wavstream.storage.object_keys import sidecar_key
@@ -248,6 +251,38 @@ async def test_a_bucket_of_another_installation_refuses_the_start_and_says_what_
     async with ServerProcess(tmp_path / "second", **settings_of(weed, "owned-by-two")) as server:
         client = await server.start()
         await client.http.aclose()
+
+
+@pytest.mark.parametrize("database", BOTH)
+async def test_a_check_of_a_start_says_what_the_store_is_and_leaves_it_to_whoever_starts(
+    weed: Weed, tmp_path: Path, database: str
+) -> None:
+    prefix = f"checked-{database}"
+    with on_postgres() if database == "postgresql" else nullcontext():
+        data = tmp_path / "data"
+        environment = weed.environment(prefix) | {"WAVSTREAM_DATA_DIR": str(data)}
+        if (catalog := catalog_settings(data).get("catalog")) is not None:
+            environment["WAVSTREAM_CATALOG__URL"] = catalog["url"]
+        before = await checked(environment)
+        objects = weed.objects(prefix)
+        async with ServerProcess(data, **settings_of(weed, prefix)) as server:
+            client = await server.start()
+            await client.http.aclose()
+        after = await checked(environment)
+        environment.pop("WAVSTREAM_CATALOG__URL", None)
+        other = await checked(environment | {"WAVSTREAM_DATA_DIR": str(tmp_path / "other")})
+
+    assert (before, objects) == ((0, ""), {})
+    assert after == (0, "")
+    assert other[0] == 2
+    assert "another installation" in other[1]
+
+
+async def checked(environment: dict[str, str]) -> tuple[int, str]:
+    """Return the exit code of a check of a start, and what it said is wrong."""
+    process = await start("wavstream", "serve", "--check", "--port", "0", environment=environment)
+    said = (await asyncio.wait_for(process.stderr.read(), WAIT_S)).decode()
+    return await process.wait(), said
 
 
 async def test_a_program_is_run_for_each_file_that_the_store_has(weed: Weed, tmp_path: Path) -> None:

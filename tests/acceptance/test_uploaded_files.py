@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -230,6 +231,30 @@ async def test_a_file_that_was_deleted_or_changed_in_the_bucket_is_noticed(
 
 
 @BOTH
+async def test_a_file_that_was_put_back_or_copied_in_the_bucket_is_handed_out_though_its_etag_is_another(
+    tmp_path: Path, weed: Weed, links: str
+) -> None:
+    async with served(tmp_path, weed, links) as (client, service):
+        recording = await recorded(client)
+        file = await client.fetch(recording)
+        row = await uploaded(service, recording)
+        assert row.stored is not None
+        key = f"{tmp_path.name}/{row.object_key}"
+        weed.put(key, file[:-1] + bytes([file[-1] ^ 1]))
+        changed = [await client.http.get(link) for link in links_of(recording)]
+        weed.put_in_parts(key, file)
+        found = await service.stores[row.stored.url].head(row.object_key)
+        again = await asyncio.gather(*(client.http.get(link) for link in links_of(recording)))
+        wrong = dict(service.files.wrong)
+
+    assert found is not None
+    assert found.etag != row.stored.etag, "or this shows nothing"
+    assert [each.status_code for each in changed] == [502] * 3
+    assert [(each.status_code, each.content == file) for each in again] == [(200, True)] * 3
+    assert wrong == {"replaced": 3}
+
+
+@BOTH
 async def test_while_the_store_is_away_links_say_when_to_try_again_and_erasures_are_done_when_it_is_back(
     tmp_path: Path, weed: Weed, links: str
 ) -> None:
@@ -322,3 +347,48 @@ async def test_what_is_in_the_store_is_there_after_a_restart_and_counts_for_no_d
         after = sum(service.sessions.quotas.disk.values())
 
     assert (row["status"], again == file, before, after) == ("available", True, 0, 0)
+
+
+@BOTH
+async def test_a_recording_that_ended_behind_a_backup_of_the_catalog_is_found_in_the_store(
+    tmp_path: Path, weed: Weed, links: str
+) -> None:
+    async with served(tmp_path, weed, links) as (client, service):
+        recording = await recorded(client)
+        file = await client.fetch(recording)
+        row = await uploaded(service, recording)
+    with contextlib.closing(sqlite3.connect(tmp_path / "catalog.db")) as catalog:
+        catalog.execute(
+            "UPDATE recordings SET status = 'ongoing', stored_json = NULL, receipt_json = NULL, ended_us = NULL,"
+            " expires_us = NULL, end_reason = NULL, length_ms = NULL"
+        )
+        catalog.commit()
+    async with served(tmp_path, weed, links) as (client, service):
+        await until(lambda: service.recovery.reconciled)
+        found = await client.get(recording)
+        again = await client.fetch(found)
+        row_now = await service.catalog.recordings.get(row.id)
+
+    assert (found["status"], found["audio_sha256"]) == ("available", recording["audio_sha256"])
+    assert again == file
+    assert row_now is not None
+    assert row_now.stored is not None
+
+
+async def test_while_the_store_is_away_a_recording_that_may_be_there_is_left_for_the_next_start(
+    tmp_path: Path, weed: Weed
+) -> None:
+    async with served(tmp_path, weed, "serve") as (client, service):
+        recording = await recorded(client)
+        await uploaded(service, recording)
+    with contextlib.closing(sqlite3.connect(tmp_path / "catalog.db")) as catalog:
+        catalog.execute("UPDATE recordings SET status = 'ongoing', stored_json = NULL, receipt_json = NULL")
+        catalog.commit()
+    async with served(tmp_path, weed, "serve", endpoint="http://127.0.0.1:9") as (client, service):
+        await until(lambda: service.recovery.reconciled)
+        while_away = await client.get(recording)
+    async with served(tmp_path, weed, "serve") as (client, service):
+        await until(lambda: service.recovery.reconciled)
+        back = await client.get(recording)
+
+    assert (while_away["status"], back["status"]) == ("ongoing", "available")

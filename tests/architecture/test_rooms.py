@@ -39,7 +39,6 @@ SHORTER = {
         "simulator/refusals.py",
         "storage/modes.py",
         "storage/open_files.py",
-        "storage/sidecar.py",
         "webhooks/vocabulary.py",
         "dialects/early.py",
         "media/wire.py",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +133,44 @@ async def test_credentials_of_a_file_are_read_anew_when_it_changes(weed: Weed, t
     file.unlink()
     with pytest.raises(StoreError, match=r"store\.json"):
         await store.put("renewed", b"2", attributes={})
+
+
+async def test_a_line_on_which_a_part_takes_longer_than_a_store_may_be_silent_takes_files(
+    weed: Weed, tmp_path: Path
+) -> None:
+    content = np.random.default_rng(2).bytes(2_000_000)
+    path = tmp_path / "slow.wav"
+    path.write_bytes(content)
+    async with slow_line(weed.endpoint, bytes_per_s=500_000) as endpoint:
+        await a_store(weed, endpoint=endpoint, timeout_s=1).put("slow.wav", path, attributes={})
+    assert weed.read("a/slow.wav") == content
+
+
+@contextlib.asynccontextmanager
+async def slow_line(endpoint: str, *, bytes_per_s: float) -> AsyncIterator[str]:
+    """Run a proxy that lets so much through on its way there."""
+    host, port = endpoint.removeprefix("http://").split(":")
+    tasks = set[asyncio.Task[None]]()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_slow: bool) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(16_384):
+                if is_slow:
+                    await asyncio.sleep(len(chunk) / bytes_per_s)
+                writer.write(chunk)
+                await writer.drain()
+        writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(host, int(port))
+        for each in (pass_on(reader, back, is_slow=True), pass_on(there, writer, is_slow=False)):
+            tasks.add(asyncio.create_task(each))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=65_536)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

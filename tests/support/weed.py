@@ -132,6 +132,12 @@ class Weed:
 
         obstore.put(self._store(), key, content)
 
+    def put_in_parts(self, key: str, content: bytes) -> None:
+        """Put an object as another tool does: its ETag is then another than of the same content at once."""
+        import obstore
+
+        obstore.put(self._store(), key, content, use_multipart=True)
+
     def delete(self, key: str) -> None:
         """Delete an object, as somebody else may."""
         import obstore

@@ -1,7 +1,8 @@
 """Who may come in, copied from a server's database into a file: what ``serve --check`` starts on.
 
-A start on the copy must find nothing to tell, to look for or to go on with, so it has apps and keys alone. Columns that
-the database does not have yet are left to their defaults: a start would make them.
+A start on the copy must find nothing to tell, to look for or to go on with, so it has apps and keys alone, and what
+stores know the catalog by. Columns that the database does not have yet are left to their defaults: a start would make
+them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from sqlalchemy.pool import NullPool
 
 from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.catalog.schema import upgrade
-from wavstream.catalog.tables import access, app_keys, apps, removed_apps
+from wavstream.catalog.tables import access, app_keys, apps, installation, removed_apps
 
-_COPIED: tuple[Table, ...] = (apps, app_keys, removed_apps, access)
+_COPIED: tuple[Table, ...] = (apps, app_keys, removed_apps, access, installation)
 
 
 def copy_access(place: PostgresPlace, path: Path) -> None:

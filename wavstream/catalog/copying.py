@@ -32,7 +32,7 @@ CatalogPlace = Path | PostgresPlace
 BATCH = 1000
 _OTHERS = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'wavstream' AND pid <> pg_backend_pid()
+    WHERE datname = current_database() AND left(application_name, 9) = 'wavstream' AND pid <> pg_backend_pid()
 """
 _MADE_WITH_TABLES = frozenset({"access", "installation"})
 """Tables of one row, which says nothing before a server was started."""

@@ -137,6 +137,14 @@ def has_schema(place: PostgresPlace) -> bool:
     return postgres_schema.look(place) is not None
 
 
+def check_alone(where: Path | PostgresPlace) -> None:
+    """Raise OperatorError if another server uses the catalog; of a file the lock of its folder tells that. Blocks."""
+    if isinstance(where, PostgresPlace):
+        from wavstream.catalog import postgres_schema
+
+        postgres_schema.check_alone(where)
+
+
 def check_schema(where: Path | PostgresPlace, *, to_do: str) -> None:
     """Raise OperatorError, with what is to do, for a server's database that has no catalog yet."""
     if isinstance(where, PostgresPlace) and not has_schema(where):

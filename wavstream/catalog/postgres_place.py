@@ -7,10 +7,14 @@
 3. PostgreSQL has no text with the character NUL, which callers and media servers may send. It becomes U+FFFD on its
    way there, in JSON as well, where it would be taken and could not be asked for.
 4. A password is in no message: of what the library says of an address only that is told which has none in it.
+5. A database has one server, of however many workers, or the nodes of one cluster: another would take its calls for
+   what a crash has left. What a connection is called says whose it is, so a start sees others
+   (``postgres_schema.check_alone``).
 """
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
 from dataclasses import dataclass, field
@@ -30,6 +34,7 @@ CONNECT_S = 5
 STATEMENT_S = 30
 """The longest statement is a search for what is rare among millions of rows: seconds."""
 LOCK_S = 5
+SERVERS = "wavstream server "
 IDLE_IN_TRANSACTION_S = 60
 """A machine that stands still in a transaction lets the others write again after that."""
 _KEEPALIVE = {
@@ -65,6 +70,8 @@ class PostgresPlace:
     """In place of the one in ``url``; None: that, or what libpq finds (PGPASSWORD, its file of passwords)."""
     turns_of: str = ""
     """Which machine, or part of one, this is among those that use the database."""
+    server: str | None = None
+    """Which server connects, or which cluster: others see that (rule 5). None: it is a command beside one."""
 
     def check_driver(self) -> None:
         """Raise OperatorError if the driver is not installed."""
@@ -80,6 +87,13 @@ class PostgresPlace:
         host = parts.netloc.rpartition("@")[2] or "this machine"
         return f"PostgreSQL {unquote(parts.path.strip('/'))} on {unquote(host)}"
 
+    @property
+    def called(self) -> str:
+        """What its connections are called on the server (rule 5)."""
+        if self.server is None:
+            return "wavstream"
+        return f"{SERVERS}{hashlib.sha256(self.server.encode(errors='surrogateescape')).hexdigest()[:16]}"
+
     def parameters(self) -> dict[str, Any]:
         """Return what libpq is told; raise OperatorError for an address that it does not take."""
         from psycopg import ProgrammingError
@@ -91,7 +105,9 @@ class PostgresPlace:
             raise OperatorError(f"WAVSTREAM_CATALOG__URL cannot be read: {self.without_password(str(error))}") from None
         if self.password is not None:
             given["password"] = self.password
-        usual = {"connect_timeout": str(CONNECT_S), "fallback_application_name": "wavstream", **_KEEPALIVE}
+        if self.server is not None:
+            given["application_name"] = self.called
+        usual = {"connect_timeout": str(CONNECT_S), "fallback_application_name": self.called, **_KEEPALIVE}
         return {**usual, **given}
 
     def connect(self, *, autocommit: bool = True) -> psycopg.Connection[Any]:
@@ -117,14 +133,20 @@ class PostgresPlace:
         return " ".join(words.split())
 
 
-def place_of(settings: CatalogSettings, file: Path) -> Path | PostgresPlace:
-    """Return where the catalog is: ``file``, of a data folder, or the database that the settings name."""
+def place_of(
+    settings: CatalogSettings, file: Path, *, is_servers: bool = False, cluster: str | None = None
+) -> Path | PostgresPlace:
+    """Return where the catalog is: ``file``, of a data folder, or the database that the settings name.
+
+    ``is_servers``: a server is to use it; ``cluster``: of which that is a node.
+    """
     if settings.url is None:
         return file
     password = None if settings.password is None else settings.password.get_secret_value()
     # Of a machine, and not of a process: after a restart it goes on with what it had taken.
     turns_of = f"{platform.node()}:{file.parent.resolve()}"
-    return PostgresPlace(settings.url.get_secret_value(), password, turns_of=turns_of)
+    server = None if not is_servers else turns_of if cluster is None else f"cluster {cluster}"
+    return PostgresPlace(settings.url.get_secret_value(), password, turns_of=turns_of, server=server)
 
 
 def without_nul(text: str) -> str:

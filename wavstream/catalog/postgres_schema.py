@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from wavstream.catalog.postgres_failures import code_of, not_usable
-from wavstream.catalog.postgres_place import PostgresPlace
+from wavstream.catalog.postgres_place import SERVERS, PostgresPlace
 from wavstream.catalog.schema import migrations
 from wavstream.catalog.tables import LOST_APPS, metadata, removed_apps
 from wavstream.errors import OperatorError
@@ -73,6 +73,26 @@ def look(place: PostgresPlace) -> str | None:
         _check_version(connection, found, place)
         _check_rights(connection, place)
         return found
+
+
+def check_alone(place: PostgresPlace) -> None:
+    """Raise OperatorError if a server of another data folder uses the database now; blocking.
+
+    Of two that start at once each sees the other, if both have connected before they look.
+    """
+    with one_transaction(place) as connection:
+        other = connection.exec_driver_sql(
+            "SELECT pid, host(client_addr) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name LIKE %(servers)s AND application_name <> %(ours)s ORDER BY backend_start LIMIT 1",
+            {"servers": f"{SERVERS}%", "ours": place.called},
+        ).one_or_none()
+    if other is not None:
+        pid, host = other
+        raise OperatorError(
+            f"the catalog, {place.name}, is used by another server, on {host or 'the machine of the database'}: a "
+            "database has one server, with one data folder, so stop that one, or name another database here; if it is "
+            f"gone with its machine, end what it has left: SELECT pg_terminate_backend({pid})"
+        )
 
 
 def version(connection: Connection) -> str | None:

@@ -90,11 +90,12 @@ _SAVE = {
     )
     for status, before in MAY_FOLLOW.items()
 }
-# What of a sidecar a row lacks: a hold too, if that was put on a recording that ran.
+# What of a sidecar a row lacks: a hold too, if that was put on a recording that ran, and where the file was found.
 _FOUND = Prepared(
     insert(recordings).on_conflict_do_update(
         index_elements=["id"],
-        set_=_SAVED | {"hold_json": func.coalesce(recordings.c.hold_json, _NEW.hold_json)},
+        set_=_SAVED
+        | {name: func.coalesce(recordings.c[name], _NEW[name]) for name in ("hold_json", "stored_json")},
         where=and_(or_(*(recordings.c.status == each.value for each in (*UNFINISHED, Status.FAILED))), _IS_OURS),
     ),
     columns=_WRITTEN,

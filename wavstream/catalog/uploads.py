@@ -22,10 +22,11 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, TextClause, select, text
+from sqlalchemy import Connection, TextClause, select, text, update
 
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.outbox import Outbox
+from wavstream.catalog.recording_rows import recording_of
 from wavstream.catalog.tables import json_text, recordings, uploads
 from wavstream.model.fact import Fact
 from wavstream.model.recording import Recording, Status, StoredObject
@@ -168,11 +169,33 @@ class Uploads:
         statement = select(uploads.c.recording_id).where(uploads.c.tried_json != "[]")
         return await self._database.read(lambda connection: {*connection.execute(statement).scalars()})
 
-    async def stored_among(self, recording_ids: Collection[str]) -> list[str]:
-        """Return the object keys of those of these recordings whose file was uploaded."""
+    async def stored_among(self, recording_ids: Collection[str]) -> list[Recording]:
+        """Return those of these recordings whose file was uploaded."""
         columns = recordings.c
-        statement = select(columns.object_key).where(columns.id.in_(recording_ids), columns.stored_json.is_not(None))
-        return await self._database.read(lambda connection: [*connection.execute(statement).scalars()])
+        statement = select(recordings).where(columns.id.in_(recording_ids), columns.stored_json.is_not(None))
+        return await self._database.read(
+            lambda connection: [recording_of(row) for row in connection.execute(statement).mappings()]
+        )
+
+    async def put_again(self, recording: Recording) -> bool:
+        """Queue an uploaded file that the store has lost, and that is here; return False if the row has changed."""
+        columns, was = recordings.c, recording.stored
+        statement = select(recordings).where(columns.id == recording.id).with_for_update()
+
+        def write(connection: Connection) -> bool:
+            row = connection.execute(statement).mappings().one_or_none()
+            now = None if row is None else recording_of(row)
+            if now is None or now.status is not Status.AVAILABLE or now.stored != was:
+                return False
+            connection.execute(update(recordings).where(columns.id == recording.id).values(stored_json=None))
+            queue(connection, now)
+            return True
+
+        if not await self._database.write(write):
+            return False
+        if recording.receipt is not None:  # it counts as one of this machine again
+            self._give_back({recording.app_id: -recording.receipt.size_bytes})
+        return True
 
     async def backlog(self) -> UploadBacklog:
         """Return what waits."""

@@ -2,8 +2,10 @@
 
 What a start reads and opens is read and opened: by a real start, but of a copy, in a folder for the while, of catalog
 and keys. Nobody is told anything by it, and no file of the data folder is touched: a server may run on it meanwhile.
-The folder itself, its lock and the addresses are looked at where they are. An address that is taken is no mistake where
-the server of this folder has it, as the lock says: it will be free when that is stopped. Any other is.
+The folder itself, its lock and the addresses are looked at where they are, and stores are used as a start uses
+them, but for the marker that says whose they are: the id in it would be that of a copy that is gone. An address that is
+taken is no mistake where the server of this folder has it, as the lock says: it will be free when that is stopped. Any
+other is.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from wavstream.service.data_folder import DataFolder
 from wavstream.service.listeners import AddressTaken, Listeners
 from wavstream.service.service import Service
 from wavstream.service.supervisor import worker_count
-from wavstream.settings import Settings
+from wavstream.service.upload_service import look_at_stores
+from wavstream.settings import Settings, StorageSettings
 from wavstream.settings.catalog import CatalogSettings
 
 _TELLS = """
@@ -50,8 +53,10 @@ async def check_start(settings: Settings, console: Console) -> None:
     lines = await asyncio.to_thread(lambda: list(_addresses(settings, held)))
     with tempfile.TemporaryDirectory(prefix="wavstream-check-") as name:
         await asyncio.to_thread(_copy, folder, DataFolder(Path(name)))
-        as_copied = {"data_dir": Path(name), "catalog": CatalogSettings()}
+        installation = await asyncio.to_thread(_installation, Path(name) / folder.catalog.name)
+        as_copied = {"data_dir": Path(name), "catalog": CatalogSettings(), "storage": StorageSettings()}
         apps = await _start(settings.model_copy(update=as_copied), as_if=root)
+    lines += await look_at_stores(settings.storage, installation)
     _say(f"settings, catalog, master key and links: as they should be; {apps} apps", console)
     for line in lines:
         _say(line, console)
@@ -133,6 +138,17 @@ def _copy(folder: DataFolder, copy: DataFolder) -> None:
         raise OperatorError(
             f"the catalog {folder.catalog} cannot be used: {error}; restore it from a backup"
         ) from error
+
+
+def _installation(catalog: Path) -> str | None:
+    """Return what stores know the catalog by; None: it has no such name yet."""
+    if not catalog.exists():
+        return None
+    with closing(sqlite3.connect(catalog)) as database:
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'installation'").fetchone():
+            return None
+        row = database.execute("SELECT name FROM installation").fetchone()
+    return None if row is None else str(row[0])
 
 
 async def _start(settings: Settings, *, as_if: Path) -> int:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 from rich.console import Console
 
@@ -14,13 +15,14 @@ from wavstream.cli.data_folder import found_folder
 from wavstream.errors import OperatorError, StoreError, WavstreamError
 from wavstream.settings import Settings
 from wavstream.storage.object_store import ObjectStore
-from wavstream.storage.probe import MARKER, PROBES, owner_of, probe
+from wavstream.storage.probe import MARKER, PROBES, check_owner, probe
 from wavstream.storage.stores import Stores
 
 _STEPS = {
     "write": "an object is taken",
     "read": "it comes back as it was",
     "range": "a part of it can be had",
+    "sign": "an address of it can be signed, as links need it",
     "delete": "it can be deleted",
 }
 
@@ -48,40 +50,32 @@ async def run_check(settings: Settings, console: Console, *, as_json: bool) -> N
         installation = await catalog.uploads.installation()
     bad = 0
     for store in stores:
-        async for line in _look(store, installation):
+        async for line in _look(store, installation, settings.storage.addresses_open_for):
             bad += not line.is_good
             _print(line, console, as_json=as_json)
     if bad:
         raise NotUsable(f"{bad} of what a server needs of its stores is not as it should be: see the lines above")
 
 
-async def _look(store: ObjectStore, installation: str) -> AsyncIterator[Line]:
+async def _look(store: ObjectStore, installation: str, signed: timedelta | None) -> AsyncIterator[Line]:
     """Yield what is found, until something is missing that all else needs."""
-    findings = await probe(store)
+    findings = await probe(store, signed=signed)
     for finding in findings:
         good = finding.problem is None
         yield Line(store.url, finding.step, _STEPS[finding.step] if good else str(finding.problem), good)
     if any(each.problem is not None for each in findings if each.step in ("write", "read")):
         return
     try:
-        yield _owner(store.url, await owner_of(store), installation)
-        yield await _versions(store)
+        is_ours = await check_owner(store, installation)
     except StoreError as error:
         yield Line(store.url, "owner", str(error), is_good=False)
-
-
-def _owner(url: str, owner: str | None, installation: str) -> Line:
-    if owner is None:
-        return Line(url, "owner", f"nobody's yet: the first start writes {MARKER}")
-    if owner == installation:
-        return Line(url, "owner", f"this installation's ({installation})")
-    return Line(
-        url,
-        "owner",
-        f"{url} has the files of another installation ({owner}, this is {installation}): name a bucket or prefix of "
-        f"its own; if this one takes its place, and that one never runs again, delete {MARKER} there",
-        is_good=False,
-    )
+    else:
+        ours, nobodys = f"this installation's ({installation})", f"nobody's yet: the first start writes {MARKER}"
+        yield Line(store.url, "owner", ours if is_ours else nobodys)
+    try:
+        yield await _versions(store)
+    except StoreError as error:
+        yield Line(store.url, "versions", str(error), is_good=False)
 
 
 async def _versions(store: ObjectStore) -> Line:

@@ -38,6 +38,11 @@ def differences(opening: Callable[[], io.BufferedReader], recording: Recording) 
         yield "its audio has another hash"
 
 
+def is_as_recorded(opening: Callable[[], io.BufferedReader], recording: Recording) -> bool:
+    """Return whether a finished file is as its receipt says. Raises OSError or StoreError if it cannot be read."""
+    return recording.receipt is not None and all(each is None for each in differences(opening, recording))
+
+
 def _of_header(opening: Callable[[], io.BufferedReader], recording: Recording) -> Iterator[str]:
     expected = recording.receipt
     assert expected is not None

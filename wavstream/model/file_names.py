@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import re
 import string
-from typing import Literal
 from urllib.parse import quote
 
 from wavstream.model.options import FileFormat
@@ -40,10 +39,10 @@ def plain_stem(text: str) -> str:
     return _NOT_OF_A_NAME.sub("-", printable).strip("-. ")
 
 
-def content_disposition(file_name: str, *, kind: Literal["inline", "attachment"] = "inline") -> str:
+def content_disposition(file_name: str) -> str:
     """Return the header that names the download (RFC 6266), with a fallback where the name is not plain ASCII."""
     plain = "".join(character if character in _PLAIN else "_" for character in file_name)
-    header = f'{kind}; filename="{plain}"'
+    header = f'inline; filename="{plain}"'
     return header if plain == file_name else f"{header}; filename*=UTF-8''{quote(file_name, safe='')}"
 
 

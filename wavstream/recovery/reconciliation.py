@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -28,7 +27,7 @@ from wavstream.catalog.recordings import Recordings
 from wavstream.model.recording import Recording, Status
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import sidecar_key
-from wavstream.storage.sidecar import read_sidecar
+from wavstream.storage.sidecar import read_sidecar, told_of
 
 log = structlog.get_logger(__name__)
 
@@ -105,20 +104,13 @@ async def _is_explained(told: Recording, recordings: Recordings, storage: LocalS
 def finished_since(storage: LocalStorage, row: Recording) -> Recording | None:
     """Return what became of a recording whose row does not know it: available, if its file and sidecar are there.
 
-    What a sidecar does not tell is the row's: who asked for it, in which words, and who holds it. Blocks.
+    Blocks.
     """
-    told = _from_sidecar(storage, row.object_key)
-    if told is None or (told.id, told.app_id) != (row.id, row.app_id):
+    try:
+        told = told_of(row, storage.path(sidecar_key(row.object_key)).read_bytes())
+    except OSError:
         return None
-    return replace(
-        told,
-        options=replace(told.options, file_name=row.options.file_name),
-        hold=row.hold or told.hold,
-        request_id=row.request_id,
-        keepalive=row.keepalive,
-        opened=row.opened,
-        origin=row.origin,
-    )
+    return told if told is not None and _is_file_of(storage, told) else None
 
 
 def lacks_whole_file(storage: LocalStorage, row: Recording, now: datetime) -> bool:
@@ -146,6 +138,10 @@ def _from_sidecar(storage: LocalStorage, object_key: str) -> Recording | None:
         recording = read_sidecar(storage.path(sidecar_key(object_key)).read_bytes(), object_key=object_key)
     except (OSError, ValueError):
         return None
-    file = storage.stat(object_key)
+    return recording if _is_file_of(storage, recording) else None
+
+
+def _is_file_of(storage: LocalStorage, recording: Recording) -> bool:
+    file = storage.stat(recording.object_key)
     assert recording.receipt is not None
-    return recording if file is not None and file.size_bytes == recording.receipt.size_bytes else None
+    return file is not None and file.size_bytes == recording.receipt.size_bytes

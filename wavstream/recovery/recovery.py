@@ -20,8 +20,9 @@ Where the server is several workers, each brings back the sessions that are its 
 written, and leaves those of others alone: they may be live. What is nobody's is worker 0's, at the first start, before
 there are others.
 
-Then the rows: one that is unfinished and has no journal cannot be finished, unless its file is there, which the row is
-older than, or it still waits for its first stream. Last, rows and files are reconciled.
+Then the rows: one that is unfinished and has no journal cannot be finished, unless its file is there, here or in a
+store, which the row is older than, or it still waits for its first stream. Where a store does not answer it is left for
+the next start. Last, rows and files are reconciled.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ import structlog
 
 from wavstream.catalog.recordings import Recordings
 from wavstream.clock import UnixClock
-from wavstream.errors import TakenElsewhere
+from wavstream.errors import StoreError, TakenElsewhere
 from wavstream.journal.records import BrokenSegment, UnknownVersion
 from wavstream.journal.segments import delete_segments, journals_in, segment_path
 from wavstream.journal.set_aside import FOLDER as SET_ASIDE
@@ -61,6 +62,7 @@ AskFirst = Callable[[str, str, Sequence[str]], Awaitable[Taken | None]]
 MADE_AGAIN = "recordings made again"
 """What worker 0 asks the others before it takes a row without a file for lost."""
 _ASK_AGAIN_S = 1.0
+STORE_WAIT_S = 10.0
 LONGEST_AWAY = timedelta(hours=4)
 """Nobody goes on with a call after that; in the file it would be 58 MB of silence for each hour and 8 kHz channel."""
 
@@ -81,16 +83,20 @@ class Recovery:
         wall: Callable[[], datetime] | None = None,
         boundary: Boundary | None = None,
         uploading: Callable[[], Awaitable[set[str]]] | None = None,
+        in_store: Callable[[Recording], Awaitable[Recording | None]] | None = None,
         is_again: bool = False,
     ) -> None:
         """Prepare to read the journals in ``folder``; ``clock`` goes on behind the last of them.
 
         ``wall``: by which recordings expire; None: by ``clock`` too. ``boundary``: to other workers; None: there are
         none. ``uploading`` gives the recordings whose file may lie in a store without a row that says so; None: there
-        is no store. ``is_again``: this one is started again, and the others may be recording.
+        is no store. ``in_store`` gives what became of a recording as the store tells that has its file; may raise
+        StoreError. ``is_again``: this one is started again, and the others may be recording.
         """
         self._boundary = boundary or Alone()
         self._uploading = uploading
+        self._in_store = in_store
+        self._stores_answer = True
         self._has_what_is_nobodys = self._boundary.index == 0 and not is_again
         self._wall = wall or self._now
         self.running = True
@@ -297,12 +303,14 @@ class Recovery:
             if row.id in self._journaled or row.created_at >= self._started_at or not self._is_ours(row.session_id):
                 continue
             finished = await asyncio.to_thread(finished_since, self._storage, row)
+            if finished is None:
+                finished = await self._find_in_store(row)
             if finished is not None:  # the row is older than its file: a catalog was restored
                 log.warning("recording_file_found", recording_id=row.id, row=row.status, object_key=row.object_key)
                 await self._save_found(finished)
             elif row.status is Status.ACCEPTED:
                 self._await_first_stream(row)
-            elif self._may_be_readable:
+            elif self._may_be_readable or not self._stores_answer:
                 log.warning("recording_waits_for_journal", recording_id=row.id)
             else:
                 log.error("recording_journal_gone", recording_id=row.id)
@@ -310,6 +318,18 @@ class Recovery:
                 ended_at = utc(self._clock.now_us())
                 lost = row.became(Status.FAILED, ended_at, end_reason=EndReason.FAILED, ended_at=ended_at, error=error)
                 await self._recorder.save(lost)
+
+    async def _find_in_store(self, row: Recording) -> Recording | None:
+        """Ask the stores, unless one has not answered before: the start does not wait for that again."""
+        if self._in_store is None or not self._stores_answer:
+            return None
+        try:
+            async with asyncio.timeout(STORE_WAIT_S):
+                return await self._in_store(row)
+        except (StoreError, TimeoutError) as error:
+            log.warning("recovery_without_store", error=str(error) or f"no answer within {STORE_WAIT_S:g} s")
+            self._stores_answer = False
+            return None
 
     async def _save_found(self, row: Recording) -> None:
         await self._recorder.save(row, found=True)

@@ -35,11 +35,12 @@ from wavstream.errors import DependencyError, StoreError, WavstreamError
 from wavstream.model.recording import Recording, Status, StoredObject
 from wavstream.service.data_folder import DataFolder
 from wavstream.settings import StorageSettings
+from wavstream.storage.contents import is_there
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import sidecar_key, waveform_key
 from wavstream.storage.object_store import ObjectStore
 from wavstream.storage.stores import Stores
-from wavstream.uploads.objects import beside_attributes, file_attributes, is_there, keys_of, remove_left_copies
+from wavstream.uploads.objects import beside_attributes, file_attributes, keys_of, remove_left_copies
 
 TRIES = 3
 FIRST_WAIT_S = 1.0
@@ -159,7 +160,8 @@ class Migration:
             await asyncio.gather(*running, return_exceptions=True)
         if self._target is not None:
             # Of an ended run, as a start of a server does.
-            await remove_left_copies(self._local, self._catalog.uploads)
+            with suppress(StoreError):  # what the store cannot be asked for stays, for the server
+                await remove_left_copies(self._local, self._catalog.uploads, self._stores)
         await self._remove_what_is_left()
         return self.done
 

@@ -28,10 +28,12 @@ from wavstream.api.fetches import Fetches
 from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.clock_corrections import ClockCorrections
+from wavstream.catalog.database import check_alone
 from wavstream.catalog.nodes import Nodes as RowsOfNodes
 from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.clock import Clocks, UnixClock, boot_id
 from wavstream.conversion.conversions import Conversions
+from wavstream.conversion.verification import is_as_recorded
 from wavstream.conversion.waveforms import Waveforms
 from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
@@ -72,7 +74,6 @@ from wavstream.service.wiring import (
     facade_rules,
     gateway_dependencies,
     http_front,
-    links_lead_to_store,
     make_default_app,
     media_endpoint,
     twilio_account,
@@ -88,6 +89,7 @@ from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.registry import SessionLimits, Sessions
 from wavstream.sessions.ticker import TICK_S, Ticker
 from wavstream.settings import Settings
+from wavstream.storage.contents import find_object
 from wavstream.storage.links import LinkKeys, PublicUrls, load_link_keys
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import KeyTemplate
@@ -137,7 +139,7 @@ class Service:
         if self.cluster is not None:
             self.boundary = self.cluster.nodes
             steady_us = None  # the rows are of all nodes: each goes by its wall clock, and none moves them
-        self.folder = DataFolder.of(settings)
+        self.folder = DataFolder.of(settings, is_servers=True)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
         self.clocks = Clocks(self.clock, wall, steady_us=steady_us, boot_id=boot_id() if steady_us else None)
@@ -171,7 +173,7 @@ class Service:
         storage.prepare(self.folder.spool)
         self._local = storage
         self.stores = Stores.of(settings.storage)
-        self.files = FinishedFiles(storage, self.stores)
+        self.files = FinishedFiles(storage, self.stores, look=is_as_recorded)
         makes_link_keys = not self.begins_server and not self.folder.link_keys.exists()
         load_links: Callable[[], LinkKeys] = lambda: load_link_keys(self.folder.link_keys, self._wall())  # noqa: E731
         if self.cluster is not None:
@@ -190,6 +192,8 @@ class Service:
         )
         self.catalog = await reserve_file.lend(open_catalog, why="the server starts on a full disk")
         self._closing.push_async_callback(self.catalog.database.close)
+        if self.begins_server:
+            await asyncio.to_thread(check_alone, self.folder.database)
         corrections = ClockCorrections(self.catalog.database)
         if self.cluster is None:
             await go_on(
@@ -411,6 +415,7 @@ class Service:
             wall=self._wall,
             boundary=self.boundary,
             uploading=self.catalog.uploads.tried if has_store else None,
+            in_store=functools.partial(find_object, self.stores) if has_store else None,
             is_again=self._place is not None and self._place.start.is_again,
         )
         self.boundary.answers(MADE_AGAIN, self.recovery.answer)
@@ -473,7 +478,7 @@ class Service:
             conversions=conversions,
             downloads=pools.downloads,
             stored_downloads=pools.stored_downloads,
-            redirects_for=links_lead_to_store(settings),
+            redirects_for=settings.storage.addresses_open_for,
             live=self.live,
             pages=self.pages,
             waveforms=waveforms,

@@ -22,7 +22,7 @@ from wavstream.model.recording import Recording
 from wavstream.settings import StorageSettings
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_store import ObjectStore
-from wavstream.storage.probe import probe
+from wavstream.storage.probe import check_owner, probe
 from wavstream.storage.reserve_file import ReserveFile
 from wavstream.storage.stores import Stores
 from wavstream.uploads.programs import Programs
@@ -55,6 +55,7 @@ class UploadService:
         self._catalog = catalog
         self._now = now
         self._lend = reserve_file.lend
+        self._signed = settings.addresses_open_for
         self.programs: Programs | None = None
         if settings.on_stored:
             self.programs = Programs(
@@ -85,7 +86,7 @@ class UploadService:
     async def check(self, *, within_s: float = CHECK_S) -> None:
         """Use the stores before the server does; raise OperatorError if one will not take files (rule 1)."""
         installation = await self._lend(self._catalog.uploads.installation, why="the server starts on a full disk")
-        await asyncio.gather(*(_check(store, installation, within_s) for store in self._stores))
+        await asyncio.gather(*(_check(store, self._signed, within_s, installation) for store in self._stores))
 
     def start(self) -> None:
         """Upload what was left and what comes; in one worker, for all (rule 2)."""
@@ -100,9 +101,34 @@ class UploadService:
             await self.programs.stop()
 
 
-async def _check(store: ObjectStore, installation: str, within_s: float) -> None:
+async def look_at_stores(
+    settings: StorageSettings, installation: str | None, *, within_s: float = CHECK_S
+) -> list[str]:
+    """Use the stores as a start does, and leave nothing there; return a line for each.
+
+    ``installation``: what the stores know the catalog by; None: it has no name yet. Raise OperatorError if a start
+    would be refused.
+    """
+    lines = []
+    for store in Stores.of(settings):
+        away = await _check(store, settings.addresses_open_for, within_s)
+        if away is None:
+            try:
+                await check_owner(store, installation)
+            except StoreError as error:
+                if error.is_lasting:
+                    raise OperatorError(str(error)) from error
+                away = str(error)
+        lines.append(f"{store.url}: takes files" if away is None else f"{away}; a start would go on without it")
+    return lines
+
+
+async def _check(
+    store: ObjectStore, signed: timedelta | None, within_s: float, installation: str | None = None
+) -> str | None:
+    """Return why it cannot be used now; None: it can. ``installation``: takes it, if it is nobody's."""
     try:
-        findings = await asyncio.wait_for(probe(store, installation=installation), within_s)
+        findings = await asyncio.wait_for(probe(store, installation=installation, signed=signed), within_s)
     except TimeoutError:
         problems = [StoreError(f"{store.url}: the store has not answered within {within_s:g} s")]
     else:
@@ -110,8 +136,10 @@ async def _check(store: ObjectStore, installation: str, within_s: float) -> None
     for problem in problems:
         if problem.is_lasting:
             raise OperatorError(str(problem)) from problem
-    if problems:
-        log.warning("store_away", store=store.url, error=str(problems[0]))
+    if not problems:
+        return None
+    log.warning("store_away", store=store.url, error=str(problems[0]))
+    return str(problems[0])
 
 
 def upload_state(catalog: Catalog, *, now: Callable[[], datetime]) -> Callable[[], Awaitable[dict[str, Any] | None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from urllib.parse import urlsplit
 
 import structlog
@@ -210,11 +210,6 @@ def facade_rules(settings: Settings) -> FacadeRules:
         wait_for_calls=settings.facades.unknown_calls == "wait" or settings.opener.kind != "none",
         public_links=settings.facades.public_links,
     )
-
-
-def links_lead_to_store(settings: Settings) -> timedelta | None:
-    """Return how long the addresses open to which links to uploaded files lead; None: those files come from here."""
-    return timedelta(seconds=settings.storage.signed_s) if settings.storage.links == "redirect" else None
 
 
 async def make_default_app(settings: Settings, apps: Apps, *, digests: KeyDigests, now: datetime) -> None:

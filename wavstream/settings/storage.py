@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -27,6 +28,20 @@ def _is_store(url: str) -> str:
     return url.rstrip("/")
 
 
+def _is_endpoint(address: str) -> str:
+    parts = urlsplit(address)
+    try:
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_good = False
+    if not is_good or parts.query or parts.fragment or "@" in parts.netloc or not _PRINTABLE.fullmatch(address):
+        raise ValueError("must be http:// or https:// with a host, such as https://minio.example.com:9000")
+    return address.rstrip("/")
+
+
+_PRINTABLE = re.compile(r"[!-~]+")
+
+
 def _words(given: object) -> object:
     if not isinstance(given, str):
         return given
@@ -37,6 +52,7 @@ def _words(given: object) -> object:
 
 
 StoreUrl = Annotated[str, AfterValidator(_is_store)]
+Endpoint = Annotated[str, AfterValidator(_is_endpoint)]
 Command = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
@@ -45,7 +61,7 @@ class StorageSettings(Table):
 
     url: StoreUrl | None = None
     """`s3://bucket/prefix`, `gs://bucket/prefix` or `az://account/container/prefix`; not set: files stay here."""
-    endpoint: str | None = None
+    endpoint: Endpoint | None = None
     """Address of a server that speaks S3, such as https://minio.example.com:9000; not set: that of the region."""
     region: str | None = None
     """Region of the bucket; not set: what the environment says (AWS_REGION), else us-east-1."""
@@ -75,11 +91,12 @@ class StorageSettings(Table):
     uploads: Annotated[int, Field(ge=1, le=64)] = 4
     """Files uploaded at the same time."""
     timeout_s: Seconds = 30.0
-    """Seconds without a byte from the store after which a request to it has failed."""
+    """Seconds without a byte from the store after which a request to it has failed. What is uploaded may take longer,
+    on a slow line; after each so many seconds of it the store is asked whether it still answers."""
     backup_url: StoreUrl | None = None
     """A second store, which takes what the first has not taken within `backup_after_s`; its credentials are of the
     usual environment, or those above."""
-    backup_endpoint: str | None = None
+    backup_endpoint: Endpoint | None = None
     """Address of the second store's server, as `endpoint`."""
     backup_after_s: SecondsOrZero = 600.0
     """Seconds."""
@@ -88,3 +105,8 @@ class StorageSettings(Table):
     what it is told is in its environment."""
     on_stored_timeout_s: Seconds = 60.0
     """Seconds after which that program is ended, and run again later."""
+
+    @property
+    def addresses_open_for(self) -> timedelta | None:
+        """How long the addresses open to which links to uploaded files lead; None: those files come from here."""
+        return timedelta(seconds=self.signed_s) if self.links == "redirect" else None

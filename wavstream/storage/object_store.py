@@ -7,6 +7,9 @@
    parts nobody sees; the bucket's lifecycle rule removes it (docs/s3.md).
 4. S3 checks the SHA-256 of each part before it takes it. TLS does so for the others; ``put`` compares the size.
 5. A file is read in many requests, each for a range of the content that was there when it was opened.
+6. On a slow line a part takes longer than a store may be silent, and the library cannot tell sending from waiting. So
+   what is put has much longer, on a client of its own; meanwhile the store is asked now and then, and once it does not
+   answer that either, the put has failed.
 """
 
 from __future__ import annotations
@@ -14,12 +17,12 @@ from __future__ import annotations
 import asyncio
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from wavstream.errors import FileReplaced, OperatorError, StoreError
 
@@ -28,6 +31,8 @@ PARTS_AT_ONCE = 2
 """Of one file. Each is in memory while it is sent."""
 READ_BYTES = 1_048_576
 INSTALL = "pip install 'wavstream[store]'"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +52,24 @@ class ObjectFacts:
 class ObjectStore:
     """One bucket, below one prefix. Its coroutines are for any loop; ``open`` blocks."""
 
-    def __init__(self, url: str, store: Any, *, storage_class: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        store: Any,
+        *,
+        patient: Any = None,
+        timeout_s: float = 30.0,
+        storage_class: str | None = None,
+    ) -> None:
         """Use ``store``, an object of ``obstore.store``; ``make_store`` makes one of the settings.
 
-        ``storage_class``: of what is put; None: as the bucket has it.
+        ``patient``: the same store, for what is put, and ``timeout_s``: after how long the other one is asked meanwhile
+        (rule 6); None: one for all. ``storage_class``: of what is put; None: as the bucket has it.
         """
         self.url = url
         self._store = store
+        self._patient = store if patient is None else patient
+        self._timeout_s = timeout_s
         self._always = {} if storage_class is None else {"Storage-Class": storage_class}
 
     async def put(
@@ -68,14 +84,17 @@ class ObjectStore:
         size_bytes = await asyncio.to_thread(_size, source)
         given = {**self._always, **attributes}
         try:
-            done = await obstore.put_async(
-                self._store, key, source, attributes=given, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
+            done = await self._while_it_answers(
+                key,
+                obstore.put_async(
+                    self._patient, key, source, attributes=given, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
+                ),
             )
         except FileNotFoundError as error:
             if not _is_answer(error):  # it was removed since its size was asked
                 raise
             raise explained(error, self.url) from error
-        except OSError:
+        except (OSError, StoreError):
             raise
         except Exception as error:
             raise explained(error, self.url) from error
@@ -83,6 +102,16 @@ class ObjectStore:
         if is_checked and (found is None or found.size_bytes != size_bytes):
             raise StoreError(f"{self.url}: {key} is not there as it was uploaded; it is uploaded again")
         return done["e_tag"]
+
+    async def _while_it_answers(self, key: str, sent: Awaitable[T]) -> T:
+        """Return what comes of sending something to the key; raise StoreError once the store is silent (rule 6)."""
+        sending = asyncio.ensure_future(sent)
+        try:
+            while not (await asyncio.wait({sending}, timeout=self._timeout_s))[0]:
+                await self.head(key)
+            return sending.result()
+        finally:
+            sending.cancel()
 
     async def head(self, key: str) -> ObjectFacts | None:
         """Return what the store says of the object; None: there is none, or no such bucket. Raise StoreError."""
@@ -161,6 +190,12 @@ class ObjectStore:
         try:
             return await obstore.sign_async(self._store, method, key, ttl)
         except Exception as error:
+            if _CANNOT_SIGN in str(error):
+                raise StoreError(
+                    f"{self.url}: these credentials cannot sign addresses of files: set storage.links to serve, or use "
+                    "others",
+                    is_lasting=True,
+                ) from error
             raise explained(error, self.url) from error
 
     def _check_bucket(self, error: FileNotFoundError) -> None:
@@ -255,7 +290,12 @@ _TO_DO = {
     "ServiceUnavailable": "the store is not available now",
     "InternalError": "the store has failed",
 }
+_UNTRUSTED = re.compile(r"InvalidCertificate\(\s*(?:Other\(\s*OtherError\(\s*)?(\w+)")
+_CAUSE = re.compile(r'(?:message|error): "([^"]+)"')
+"""What of all that is behind a failure is in words: the system's own."""
 _PASSING = frozenset({"SlowDown", "InternalError", "ServiceUnavailable"})
+_CANNOT_SIGN = "Generating SAS keys"
+"""Of a shared access signature of Azure's, or none."""
 _NO_ROLE = "169.254."
 """Where a machine is asked for its role, when nothing else gives credentials."""
 
@@ -286,8 +326,17 @@ def explained(error: Exception, url: str) -> StoreError:
         )
     if (status := _STATUS.search(reason)) is not None:
         return StoreError(f"{url}: the store answers {status[1].strip()}")
+    if (untrusted := _UNTRUSTED.search(said)) is not None:
+        return StoreError(
+            f"{url}: the certificate of the store cannot be trusted ({untrusted[1]}): mend that there, or name the "
+            "file of your own authority in SSL_CERT_FILE",
+            is_lasting=True,
+        )
     if reason.startswith("HTTP error"):
-        return StoreError(f"{url}: the store cannot be reached, or does not answer in time ({reason})")
+        causes = _CAUSE.findall(said)
+        return StoreError(
+            f"{url}: the store cannot be reached, or does not answer in time ({causes[-1] if causes else reason})"
+        )
     return StoreError(f"{url}: {reason}")
 
 

@@ -29,6 +29,28 @@ def write_sidecar(recording: Recording, *, url: str) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
+def told_of(row: Recording, content: bytes) -> Recording | None:
+    """Return what became of a recording whose row does not know it, by a sidecar; None: that is not of this recording.
+
+    What a sidecar does not tell is the row's: who asked for it, in which words, and who holds it.
+    """
+    try:
+        told = read_sidecar(content, object_key=row.object_key)
+    except ValueError:
+        return None
+    if (told.id, told.app_id) != (row.id, row.app_id):
+        return None
+    return replace(
+        told,
+        options=replace(told.options, file_name=row.options.file_name),
+        hold=row.hold or told.hold,
+        request_id=row.request_id,
+        keepalive=row.keepalive,
+        opened=row.opened,
+        origin=row.origin,
+    )
+
+
 def read_sidecar(content: bytes, *, object_key: str) -> Recording:
     """Return the recording whose file lies at ``object_key``; raise ValueError if this is not a sidecar of ours."""
     facts = _YOUNGER | msgspec.json.decode(content, type=dict[str, Any])

@@ -6,6 +6,7 @@ in. A file that is here is read here, also while it is being uploaded; one that 
 
 from __future__ import annotations
 
+import asyncio
 import io
 import threading
 from collections import Counter
@@ -21,6 +22,7 @@ import structlog
 from wavstream.errors import FileReplaced, OperatorError, StoreError
 from wavstream.model.recording import Recording, StoredObject
 from wavstream.settings import StorageSettings
+from wavstream.storage.contents import Contents, Look
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import sidecar_key, waveform_key
 from wavstream.storage.object_store import ObjectFacts, ObjectFile, ObjectStore, needs_obstore
@@ -70,12 +72,15 @@ class FinishedFiles:
     """Opens finished files for reading, wherever they lie. Safe to use from several threads.
 
     1. A file that is here is read here, be it uploaded or not.
-    2. One in a store is the one that was uploaded, by its size and by what the store calls its content; any other is
-       not handed out. Who compares contents (``verify``) reads it none the less.
+    2. One in a store is the one that was uploaded, by its size and by what the store calls its content. With another
+       name of the same size it is read once and compared (``contents.py``). Any other is not handed out; who compares
+       contents (``verify``) reads it none the less.
     3. What is gone there, or is another one, is counted and in the log: nobody else would tell.
     """
 
-    def __init__(self, local: LocalStorage, stores: Stores) -> None:
+    def __init__(self, local: LocalStorage, stores: Stores, *, look: Look = lambda _opening, _recording: False) -> None:
+        """``look`` tells whether a content is as a recording's receipt says, by reading it (rule 2)."""
+        self._contents = Contents(look)
         self._local = local
         self._stores = stores
         self._counting = threading.Lock()
@@ -102,8 +107,8 @@ class FinishedFiles:
                 self._count_gone(recording, recording.stored)
             raise
         assert isinstance(file.raw, ObjectFile)
-        if is_file and not as_it_is:
-            self._compare(recording, recording.stored, file.raw.facts)
+        if is_file and not as_it_is and not self._is_right(recording, recording.stored, file.raw.facts):
+            raise self._replaced(recording, recording.stored)
         return file
 
     async def check(self, recording: Recording) -> None:
@@ -113,7 +118,11 @@ class FinishedFiles:
         if found is None:
             self._count_gone(recording, recording.stored)
             raise FileNotFoundError(ENOENT, "it is gone from the store", recording.object_key)
-        self._compare(recording, recording.stored, found)
+        is_right = self._is_known(recording, recording.stored, found)
+        if is_right is None:
+            is_right = await asyncio.to_thread(self._is_right, recording, recording.stored, found)
+        if not is_right:
+            raise self._replaced(recording, recording.stored)
 
     async def sign(self, recording: Recording, ttl: timedelta, *, method: Literal["GET", "HEAD"] = "GET") -> str:
         """Return an address that opens an uploaded file for so long, by that method. Raise StoreError."""
@@ -133,14 +142,37 @@ class FinishedFiles:
         """Delete a file from a store, and all that lies beside it. Raise StoreError."""
         await self._stores[url].delete([object_key, waveform_key(object_key), sidecar_key(object_key)])
 
-    def _compare(self, recording: Recording, stored: StoredObject, found: ObjectFacts) -> None:
+    def _is_known(self, recording: Recording, stored: StoredObject, found: ObjectFacts) -> bool | None:
+        """Return whether it is the recording's file, as far as that is known without reading it (rule 2)."""
         expected = recording.receipt
-        if (expected is None or found.size_bytes == expected.size_bytes) and stored.etag in (None, found.etag):
-            return
+        if expected is not None and found.size_bytes != expected.size_bytes:
+            return False
+        if stored.etag in (None, found.etag):
+            return True
+        return self._contents.known(recording, found.etag)
+
+    def _is_right(self, recording: Recording, stored: StoredObject, found: ObjectFacts) -> bool:
+        """Return whether it is the recording's file; blocks, for as long as it takes to read it."""
+        if (is_known := self._is_known(recording, stored, found)) is not None:
+            return is_known
+
+        def opening() -> io.BufferedReader:
+            file = self._stores[stored.url].open(recording.object_key)
+            assert isinstance(file.raw, ObjectFile)
+            if file.raw.facts.etag != found.etag:
+                raise FileReplaced(f"{stored.url}: {recording.object_key} was replaced while it was read")
+            return file
+
+        is_right = self._contents.judge(recording, found.etag, opening)
+        if is_right:
+            log.warning("stored_file_put_back", recording_id=recording.id, store=stored.url)
+        return is_right
+
+    def _replaced(self, recording: Recording, stored: StoredObject) -> FileReplaced:
         with self._counting:
             self.wrong["replaced"] += 1
         log.error("stored_file_replaced", recording_id=recording.id, store=stored.url, object_key=recording.object_key)
-        raise FileReplaced(f"{stored.url}: {recording.object_key} is not the file that was uploaded")
+        return FileReplaced(f"{stored.url}: {recording.object_key} is not the file that was uploaded")
 
     def _count_gone(self, recording: Recording, stored: StoredObject) -> None:
         with self._counting:
@@ -150,43 +182,48 @@ class FinishedFiles:
 
 def make_store(url: str, settings: StorageSettings, *, endpoint: str | None) -> ObjectStore:
     """Return the store at a URL; raise OperatorError if the settings cannot be one. Sends nothing."""
-    from obstore.store import AzureStore, GCSStore, S3Store
-
-    how: Any = {
-        "client_options": {
-            "connect_timeout": timedelta(seconds=min(settings.timeout_s, 10)),
-            "read_timeout": timedelta(seconds=settings.timeout_s),
-            # Of a whole answer: a file that is read through it may be large, and who reads it slow.
-            "timeout": timedelta(seconds=max(settings.timeout_s * 20, 600)),
-            "allow_http": endpoint is not None and endpoint.startswith("http://"),
-            "user_agent": "wavstream",
-        },
-        "retry_config": {"max_retries": 0},
+    options: dict[str, Any] = {
+        "connect_timeout": timedelta(seconds=min(settings.timeout_s, 10)),
+        # Of a whole request: a file that is read through it may be large, and who reads it, or the line, slow.
+        "timeout": timedelta(seconds=max(settings.timeout_s * 20, 600)),
+        "allow_http": endpoint is not None and endpoint.startswith("http://"),
+        "user_agent": "wavstream",
     }
-    store: Any
     try:
-        match url.split(":", 1)[0]:
-            case "s3":
-                if settings.credentials_file is not None:
-                    how["credential_provider"] = FileCredentials(settings.credentials_file)
-                store = S3Store.from_url(url, config=_s3(settings, endpoint), **how)
-            case "gs":
-                google: Any = {}
-                if settings.credentials_file is not None:
-                    google["service_account"] = str(settings.credentials_file)
-                store = GCSStore.from_url(url, config=google, **how)
-            case _:
-                account, _, rest = url.partition("://")[2].partition("/")
-                container, _, prefix = rest.partition("/")
-                azure: Any = {"account_name": account}
-                if endpoint is not None:
-                    azure["endpoint"] = endpoint
-                store = AzureStore(container, prefix=prefix or None, config=azure, **how)
+        return ObjectStore(
+            url,
+            _client(url, settings, endpoint, options | {"read_timeout": timedelta(seconds=settings.timeout_s)}),
+            patient=_client(url, settings, endpoint, options),
+            timeout_s=settings.timeout_s,
+            storage_class=settings.storage_class,
+        )
     except OSError:
         raise
     except Exception as error:  # obstore has many classes of them, all of which say that a setting is wrong
         raise OperatorError(f"{url} cannot be used: {str(error).splitlines()[0]}") from error
-    return ObjectStore(url, store, storage_class=settings.storage_class)
+
+
+def _client(url: str, settings: StorageSettings, endpoint: str | None, options: dict[str, Any]) -> Any:
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    how: Any = {"client_options": options, "retry_config": {"max_retries": 0}}
+    match url.split(":", 1)[0]:
+        case "s3":
+            if settings.credentials_file is not None:
+                how["credential_provider"] = FileCredentials(settings.credentials_file)
+            return S3Store.from_url(url, config=_s3(settings, endpoint), **how)
+        case "gs":
+            google: Any = {}
+            if settings.credentials_file is not None:
+                google["service_account"] = str(settings.credentials_file)
+            return GCSStore.from_url(url, config=google, **how)
+        case _:
+            account, _, rest = url.partition("://")[2].partition("/")
+            container, _, prefix = rest.partition("/")
+            azure: Any = {"account_name": account}
+            if endpoint is not None:
+                azure["endpoint"] = endpoint
+            return AzureStore(container, prefix=prefix or None, config=azure, **how)
 
 
 class FileCredentials:

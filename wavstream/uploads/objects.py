@@ -13,17 +13,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import structlog
+
 from wavstream.catalog.uploads import Uploads
+from wavstream.errors import StoreError
 from wavstream.model.app import app_name
 from wavstream.model.file_names import MEDIA_TYPES, content_disposition
 from wavstream.model.ids import ids_in
-from wavstream.model.recording import Recording
+from wavstream.model.recording import Recording, Status
 from wavstream.model.times import rfc3339
+from wavstream.storage.contents import AUDIO_SHA256, OF_RECORDING, is_there
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import SIDECAR_SUFFIX, sidecar_key, waveform_key
-from wavstream.storage.object_store import ObjectFacts
+from wavstream.storage.stores import Stores
 
-_SHA256 = "sha256"
+log = structlog.get_logger(__name__)
+
 _FILES_AT_ONCE = 1_000
 
 
@@ -37,23 +42,13 @@ def file_attributes(recording: Recording) -> dict[str, str]:
     assert recording.receipt is not None
     return {
         "Content-Type": MEDIA_TYPES[recording.options.format],
-        "Content-Disposition": content_disposition(recording.file_name, kind="attachment"),
-        "recording": recording.id,
+        "Content-Disposition": content_disposition(recording.file_name),
+        OF_RECORDING: recording.id,
         "app": _ascii(app_name(recording.app_id)),
         "session": _ascii(recording.session_id),
-        _SHA256: recording.receipt.audio_sha256,
+        AUDIO_SHA256: recording.receipt.audio_sha256,
         "created": rfc3339(recording.created_at),
     }
-
-
-def is_there(recording: Recording, found: ObjectFacts | None) -> bool:
-    """Return whether what a store has at the recording's key is its file: the same size, put with the same hash."""
-    receipt = recording.receipt
-    if found is None or receipt is None:
-        return False
-    # A store says names of what was put with an object in any case.
-    told = {name.lower(): text for name, text in found.attributes.items()}
-    return found.size_bytes == receipt.size_bytes and told.get(_SHA256) == receipt.audio_sha256
 
 
 def beside(local: LocalStorage, object_key: str) -> Iterator[tuple[str, Path, dict[str, str]]]:
@@ -68,18 +63,43 @@ def beside_attributes(key: str) -> dict[str, str]:
     return {"Content-Type": "application/json" if key.endswith(SIDECAR_SUFFIX) else "application/octet-stream"}
 
 
-async def remove_left_copies(local: LocalStorage, uploads: Uploads) -> int:
-    """Remove what is here of files of which rows say that they lie in a store; return how many files that were.
+async def remove_left_copies(local: LocalStorage, uploads: Uploads, stores: Stores) -> int:
+    """Remove what is here of files that lie in a store, as rows and the store itself say; return how many files.
 
-    It was left by a process that was ended between the two. Raise DependencyError, OSError.
+    It was left by a process that was ended between the two, or put back here by somebody since the store has lost it:
+    that is uploaded again. Raise DependencyError, also of a store, and OSError: what is left is for the next call.
     """
     walk, removed = local.walk_everything(), 0
+    failure: StoreError | None = None
     while keys := await asyncio.to_thread(lambda: set(itertools.islice(walk, _FILES_AT_ONCE))):
-        stored = await uploads.stored_among({each for key in keys for each in ids_in(key)})
-        for key in keys.intersection(stored):
-            await asyncio.to_thread(local.let_go, key)
-            removed += 1
+        for row in await uploads.stored_among({each for key in keys for each in ids_in(key)}):
+            if row.object_key not in keys:
+                continue
+            try:
+                is_left = await _is_left(row, local, uploads, stores)
+            except StoreError as error:
+                failure = error
+                continue
+            if is_left:
+                await asyncio.to_thread(local.let_go, row.object_key)
+                removed += 1
+    if failure is not None:
+        raise failure
     return removed
+
+
+async def _is_left(row: Recording, local: LocalStorage, uploads: Uploads, stores: Stores) -> bool:
+    """Return whether what is here of an uploaded file is needed no more; upload it again if the store has lost it."""
+    if row.status is not Status.AVAILABLE or row.stored is None:
+        return True
+    if is_there(row, await stores[row.stored.url].head(row.object_key)):
+        return True
+    file = await asyncio.to_thread(local.stat, row.object_key)
+    if file is None or row.receipt is None or file.size_bytes != row.receipt.size_bytes:
+        return False  # a part of it, which is no danger here
+    if await uploads.put_again(row):
+        log.warning("stored_file_put_again", recording_id=row.id, store=row.stored.url)
+    return False
 
 
 def _ascii(text: str) -> str:

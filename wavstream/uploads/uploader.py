@@ -9,9 +9,12 @@
 4. No store is given anything before its marker says that it is ours (``storage/probe.py``). At the start that may be
    unknown still: the store may have been away.
 5. On a full disk an upload is what makes room, and its rows need some: they take it from the reserve file.
-6. A file that is not here is looked for in the stores that were tried: the row may be older than the upload, as in a
-   catalog that was restored. What is nowhere is tried ever more seldom: it may be made again, or put back.
-7. What a process that was ended left here of files that had gone is removed at the next start.
+6. A file that is not here is looked for in the stores: the row may be older than the upload, as in a catalog that was
+   restored. What is nowhere is tried ever more seldom: it may be made again, or put back.
+7. What a process that was ended left here of files that had gone is removed by the next, once the store says that it
+   has them. A file that is here and that the store has lost was put back: it is uploaded again.
+8. A recording that was recovered may be older than what the store has of it: the machine, or catalog and journals, were
+   put back to an earlier moment. What has ended by itself is the truth then, and is not written over.
 """
 
 from __future__ import annotations
@@ -32,13 +35,14 @@ from wavstream.catalog.uploads import Upload, UploadBacklog
 from wavstream.errors import DependencyError, StoreError
 from wavstream.metrics import Histogram
 from wavstream.model.fact import Fact
-from wavstream.model.recording import Recording, Status, StoredObject
+from wavstream.model.recording import EndReason, Recording, Status, StoredObject
+from wavstream.storage.contents import find_object, is_another_of, is_there
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_store import ObjectStore
 from wavstream.storage.probe import claim
 from wavstream.storage.reserve_file import ReserveFile
 from wavstream.storage.stores import Stores
-from wavstream.uploads.objects import beside, file_attributes, is_there, keys_of, remove_left_copies
+from wavstream.uploads.objects import beside, file_attributes, keys_of, remove_left_copies
 from wavstream.uploads.schedule import Schedule
 
 log = structlog.get_logger(__name__)
@@ -114,6 +118,8 @@ class Uploader:
         """Whether something is due that waits for a store alone."""
         self._counted_at_s: float | None = None
         self._is_catalog_failing = False
+        self._are_copies_removed = self._is_copies_failure_told = False
+        self._copies_at_s = 0.0
         self.counts = UploadCounts()
         self.backlog = UploadBacklog()
         """What waited when it was last counted, at most ``RESCAN_S`` ago."""
@@ -148,14 +154,10 @@ class Uploader:
     # ---- what to do next ---------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        try:
-            if removed := await remove_left_copies(self._local, self._uploads):  # rule 7
-                log.info("uploaded_copies_removed", files=removed)
-        except (DependencyError, OSError) as error:
-            log.warning("uploaded_copies_not_removed", error=str(error))
         while True:
             self._woken.clear()
             wait_s = RESCAN_S
+            await self._remove_left_copies()
             try:
                 await self._begin_tries()
                 wait_s = await self._wait_s()
@@ -167,6 +169,20 @@ class Uploader:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):  # not ``wait_for``, which forgets that it was cancelled
                     await self._woken.wait()
+
+    async def _remove_left_copies(self) -> None:
+        """Remove what was left here, until that has succeeded (rule 7)."""
+        if self._are_copies_removed or self._clock_s() < self._copies_at_s:
+            return
+        self._copies_at_s = self._clock_s() + RESCAN_S
+        try:
+            if removed := await remove_left_copies(self._local, self._uploads, self._stores):
+                log.info("uploaded_copies_removed", files=removed)
+            self._are_copies_removed = True
+        except (DependencyError, OSError) as error:
+            if not self._is_copies_failure_told:
+                log.warning("uploaded_copies_not_removed", error=str(error))
+            self._is_copies_failure_told = True
 
     async def _begin_tries(self) -> None:
         free = self._at_once - len(self._running)
@@ -255,6 +271,8 @@ class Uploader:
         failure: StoreError | None = None
         for url in urls:
             try:
+                if (ended := await self._ended_before(self._stores[url], upload, row)) is not None:
+                    row, upload = ended, replace(upload, tried=(*upload.tried, url))
                 etag = await self._put(self._stores[url], upload, row)
             except StoreError as error:
                 self._store_failed(url, error)
@@ -286,6 +304,23 @@ class Uploader:
                 await store.put(key, source, attributes=attributes, is_checked=False)
         return await store.put(row.object_key, path, attributes=file_attributes(row))
 
+    async def _ended_before(self, store: ObjectStore, upload: Upload, row: Recording) -> Recording | None:
+        """Return a recovered recording as the store has it, written over the row; None: that has none (rule 8)."""
+        if row.end_reason is not EndReason.RECOVERED or store.url in upload.tried:
+            return None
+        if not is_another_of(row, await store.head(row.object_key)):
+            return None
+        ended = await find_object([store], row)
+        if ended is None:
+            raise OSError(
+                f"{store.url} has another file of the recording at {row.object_key}, and no sidecar that tells of it: "
+                "move that away, and this one is uploaded"
+            )
+        log.warning("recording_found_in_store", recording_id=row.id, row=row.status, store=store.url)
+        await self._write(lambda: self._uploads.note_try(upload, store.url))
+        await self._write(lambda: self._catalog.recordings.save(replace(ended, stored=None)))
+        return ended
+
     async def _finish(self, upload: Upload, row: Recording, url: str, etag: str | None) -> None:
         """Say where the file lies, then remove it here; take it back if the recording was erased meanwhile."""
         stored = StoredObject(url=url, since=self._now(), etag=etag)
@@ -316,7 +351,7 @@ class Uploader:
 
     async def _find(self, upload: Upload, row: Recording, error: FileNotFoundError) -> None:
         """Find a file that is not here in the stores where it may be (rule 6); raise OSError if it is nowhere."""
-        for url in upload.tried:
+        for url in dict.fromkeys([*upload.tried, *(store.url for store in self._stores)]):
             found = await self._stores[url].head(row.object_key)
             if found is not None and is_there(row, found):
                 await self._finish(upload, row, url, found.etag)

@@ -13,7 +13,7 @@ from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.clock_corrections import ClockCorrections
 from wavstream.clock import ClockJump
-from wavstream.model.recording import Recording, Status, StoredObject
+from wavstream.model.recording import Receipt, Recording, Status, StoredObject
 
 FIRST, SECOND = "s3://first", "s3://second"
 MINUTE = timedelta(minutes=1)
@@ -88,7 +88,7 @@ async def test_a_save_that_comes_again_does_not_queue_what_was_uploaded(with_sto
     row = await with_store.recordings.get("r1")
     assert row is not None
     assert row.stored == StoredObject(FIRST, START, '"e"')
-    assert await with_store.uploads.stored_among(["r1", "r2"]) == ["default/r1.wav"]
+    assert await with_store.uploads.stored_among(["r1", "r2"]) == [row]
 
 
 async def test_who_comes_second_does_not_write_over_where_a_file_lies(with_store: Catalog) -> None:
@@ -154,3 +154,21 @@ async def test_a_clock_that_was_put_back_does_not_keep_files_waiting(with_store:
 
     assert await with_store.uploads.next_due(START) == now + MINUTE - timedelta(days=2)
     assert (await with_store.uploads.backlog()).since == START - timedelta(days=2)
+
+
+async def test_what_its_store_has_lost_waits_again_unless_it_was_moved_or_erased_meanwhile(with_store: Catalog) -> None:
+    await with_store.recordings.save(replace(finished(), receipt=Receipt(8000, 1, 100, "9f" * 32, 1_000)))
+    await with_store.uploads.finish("r1", StoredObject(FIRST, START, '"e"'))
+    row = await with_store.recordings.get("r1")
+    assert row is not None
+    before = await with_store.recordings.stored_bytes()
+
+    assert not await with_store.uploads.put_again(replace(row, stored=StoredObject(SECOND, START)))
+    assert await due(with_store) == []
+    assert await with_store.uploads.put_again(row)
+
+    assert await due(with_store) == ["r1"]
+    now = await with_store.recordings.get("r1")
+    assert now is not None
+    assert now.stored is None
+    assert (await with_store.recordings.stored_bytes() - before).total() == 1_000

@@ -20,13 +20,15 @@ from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
 from wavstream.errors import DiskFull
 from wavstream.model.fact import Fact, stored_fact
-from wavstream.model.recording import Receipt, Recording, Status, StoredObject
+from wavstream.model.recording import EndReason, Integrity, Receipt, Recording, Status, StoredObject
 from wavstream.removals import Removals
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import copy_key, sidecar_key, waveform_key
 from wavstream.storage.probe import MARKER, claim
 from wavstream.storage.reserve_file import ReserveFile
+from wavstream.storage.sidecar import write_sidecar
 from wavstream.storage.stores import Stores
+from wavstream.uploads.objects import file_attributes
 from wavstream.uploads.schedule import Pace, Schedule
 from wavstream.uploads.uploader import Uploader
 
@@ -126,6 +128,7 @@ async def place(database: FaultyDatabase, tmp_path: Path) -> AsyncIterator[Place
 @pytest.fixture(autouse=True)
 def _quick_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wavstream.uploads.uploader._CATALOG_WAIT_S", 0.01)
+    monkeypatch.setattr("wavstream.uploads.uploader.RESCAN_S", 0.1)
 
 
 async def test_a_file_goes_to_the_store_with_what_lies_beside_it_and_leaves_this_machine(place: Place) -> None:
@@ -476,3 +479,84 @@ async def test_while_the_catalog_is_away_the_store_is_not_asked_without_end(
     async with place.running():
         await until(lambda: database.asked.count("Uploads.note_try") > 5)
         assert place.store.puts == [MARKER]
+
+
+# ---- what is older than the store ------------------------------------------------------------------------------------
+
+
+async def test_a_copy_that_was_left_stays_until_its_store_says_that_it_has_the_file(place: Place) -> None:
+    recording = await place.publish()
+    async with place.running():
+        await place.until_done()
+    path = place.local.path(recording.object_key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(CONTENT)
+    place.store.away = "away"
+
+    async with place.running() as uploader:
+        await until(lambda: place.store.asked > 0 and uploader.backlog.count == 0)
+        assert path.exists()
+        place.store.away = None
+        await until(lambda: not path.exists())
+
+
+async def test_a_file_that_the_store_has_lost_and_somebody_has_put_back_here_is_uploaded_again(place: Place) -> None:
+    recording = await place.publish()
+    async with place.running():
+        await place.until_done()
+    key = recording.object_key
+    place.store.objects.pop(key)
+    place.local.path(key).parent.mkdir(parents=True, exist_ok=True)
+    place.local.path(key).write_bytes(CONTENT)
+
+    async with place.running():
+        await place.until_done()
+
+    assert place.store.objects[key] == CONTENT
+    row = await place.row(recording)
+    assert row.stored is not None
+
+
+async def test_what_was_recovered_from_an_older_journal_does_not_write_over_what_the_store_has(place: Place) -> None:
+    whole, short = await ended_and_recovered(place)
+    key = whole.object_key
+
+    async with place.running():
+        await place.until_done()
+
+    assert place.store.objects[key] == WHOLE
+    assert place.store.puts.count(key) == 1
+    row = await place.row(short)
+    assert (row.end_reason, row.receipt) == (whole.end_reason, whole.receipt)
+    assert row.stored is not None
+
+
+async def test_a_file_of_another_moment_without_a_sidecar_is_not_written_over_and_told(place: Place) -> None:
+    whole, _ = await ended_and_recovered(place)
+    place.store.objects.pop(sidecar_key(whole.object_key))
+    async with place.running() as uploader:
+        await until(lambda: uploader.counts.failed > 1)
+    backlog = await place.catalog.uploads.backlog()
+    assert "no sidecar" in str(backlog.error)
+    assert place.store.objects[whole.object_key] == WHOLE
+    assert place.local.path(whole.object_key).exists()
+
+
+WHOLE = CONTENT * 5
+
+
+async def ended_and_recovered(place: Place) -> tuple[Recording, Recording]:
+    """Put the file of a recording into the store, and the row and file here that a restart made of an older journal."""
+    short = await place.publish()
+    whole = replace(
+        short,
+        end_reason=EndReason.STOPPED,
+        started_at=START,
+        receipt=Receipt(8000, 1, 500, "8e" * 32, len(WHOLE), integrity=Integrity(samples=500)),
+    )
+    short = replace(short, end_reason=EndReason.RECOVERED)
+    await place.catalog.recordings.save(short)
+    store, key = place.store, whole.object_key
+    await store.put(sidecar_key(key), write_sidecar(whole, url="https://rec.example.com/f"), attributes={})
+    await store.put(key, WHOLE, attributes=file_attributes(whole))
+    return whole, short
