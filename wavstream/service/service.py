@@ -56,6 +56,7 @@ from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.readiness import Readiness
 from wavstream.service.restore import refuse_unfinished
 from wavstream.service.shares import Pools, conversion_places, quotas_of
+from wavstream.service.transcription_service import make_transcriber
 from wavstream.service.upload_service import UploadService, upload_state
 from wavstream.service.watch import Watch
 from wavstream.service.webhook_service import WebhookService, wanted_facts
@@ -163,7 +164,12 @@ class Service:
         if is_lost and self.folder.database == self.folder.catalog:
             log.warning("catalog_lost", folder=str(settings.data_dir), to_do=WITHOUT_CATALOG)
         open_catalog = functools.partial(
-            Catalog.open, self.folder.database, is_wanted=wanted, is_lost=is_lost, has_store=has_store
+            Catalog.open,
+            self.folder.database,
+            is_wanted=wanted,
+            is_lost=is_lost,
+            has_store=has_store,
+            transcribes=settings.transcription.is_on,
         )
         self.catalog = await reserve_file.lend(open_catalog, why="the server starts on a full disk")
         self._closing.push_async_callback(self.catalog.database.close)
@@ -207,6 +213,18 @@ class Service:
             self._closing.push_async_callback(self.uploads.stop)
             if self.begins_server:
                 await self.uploads.check()
+        self.transcriber = None
+        if settings.transcription.is_on:
+            self.transcriber = make_transcriber(
+                settings.transcription,
+                catalog=self.catalog,
+                files=self.files,
+                storage=storage,
+                spool=self.folder.spool,
+                facts_of=self.webhooks.facts_of_transcribed,
+                now=self._wall,
+            )
+            self._closing.push_async_callback(self.transcriber.stop)
         if self.begins_server:
             await make_default_app(settings, self.catalog.apps, digests=digests, now=self._wall())
             refuse_weak_rows(settings, (await self.catalog.app_keys.read()).keys, now=self._wall())
@@ -295,6 +313,11 @@ class Service:
             news.of_uploads(self.catalog, self.uploads.uploader)
             if self._does_what_is_done_once:
                 ends.append(self.uploads.uploader.recording_removed)
+        wake_transcriber = None
+        if self.transcriber is not None:
+            wake_transcriber = news.of_transcriptions(self.catalog, self.transcriber)
+            if self._does_what_is_done_once:
+                ends.append(self.transcriber.recording_removed)
         news.of_removals(eraser, self.recorder, ends)
         keys = KeyTemplate(settings.object_key)
         hide_keys(hidden=keys.is_personal)
@@ -441,6 +464,8 @@ class Service:
             quotas=quotas,
             losses=lambda: self.folder.losses,
             uploads=upload_state(self.catalog, now=self._wall) if has_store else None,
+            transcriptions=self.catalog.transcriptions,
+            wake_transcriber=wake_transcriber,
             metrics=WorkerMetrics(self.metrics, self.boundary).text,
             now=self._wall,
             body_limit_bytes=settings.limits.body_bytes,
@@ -507,6 +532,7 @@ class Service:
                 clock_watch=clock_watch,
                 dispatcher=self.webhooks.dispatcher,
                 uploads=self.uploads,
+                transcriber=self.transcriber,
                 now=self._wall,
                 opened=self._opened,
                 requests=dependencies.requests,
@@ -528,6 +554,8 @@ class Service:
             self.webhooks.start()
             if self.uploads is not None:
                 self.uploads.start()
+            if self.transcriber is not None:
+                self.transcriber.start()
             self._keep(watch.modes, "file modes")
             self._keep(clock_watch.run, "wall clock")
             sweep = functools.partial(sweeper.run, interval_s=settings.retention.sweep_interval_s, now=self._wall)

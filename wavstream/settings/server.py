@@ -47,6 +47,7 @@ from wavstream.settings.tables import (
     SecondsOrZero,
     WebhookSettings,
 )
+from wavstream.settings.transcription import TranscriptionSettings
 
 PREFIX = "WAVSTREAM_"
 AUTO = "auto"
@@ -153,6 +154,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     storage: StorageSettings = StorageSettings()
     catalog: CatalogSettings = CatalogSettings()
+    transcription: TranscriptionSettings = TranscriptionSettings()
     links: LinkSettings = LinkSettings()
     gateway: GatewaySettings = GatewaySettings()
     facades: FacadeSettings = FacadeSettings()
