@@ -20,11 +20,17 @@ SHORTER = {
     "The media server of one dialect, as the simulator plays it": tuple(
         f"simulator/vendors/{path.name}" for path in (PACKAGE / "simulator/vendors").glob("[a-z]*.py")
     ),
+    "An engine that transcribes, and which of them it is": (
+        "transcription/engines/choice.py",
+        "transcription/engines/faster_whisper_engine.py",
+        "transcription/engines/pocketsphinx_engine.py",
+    ),
     "A line each, for what is looked up there": ("api/registry.py", "dialects/registry.py"),
     "An interface, which its implementations import": (
         "rendering/encoders/encoder.py",
         "sessions/openers/base.py",
         "sessions/ports.py",
+        "transcription/engines/base.py",
     ),
     "One value or one word of the trade, used by many rooms": (
         "access/app_cache.py",
@@ -98,9 +104,10 @@ SHORTER = {
         "settings/quotas.py",
         "dialects/joined_json.py",
         "settings/signatures.py",
+        "settings/transcription.py",
+        "transcription/schedule.py",
         "service/named.py",
         "service/readiness.py",
-        "webhooks/gateway.py",
         "webhooks/message.py",
         "webhooks/resolver.py",
         "webhooks/signing.py",
@@ -119,6 +126,7 @@ SHORTER = {
         "cli/secrets.py",
         "cluster/start_checks.py",
         "service/memory.py",
+        "service/transcription_service.py",
         "simulator/voices/make_voices.py",
     ),
 }

@@ -21,6 +21,7 @@ from wavstream.api import (
     problems,
     recordings,
     sessions,
+    transcripts,
     verification,
     waveform,
 )
@@ -97,7 +98,7 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
         app.add_middleware(CrossOrigin, origins=parts.cors_origins, paths=paths)
     problems.install(app)
     app.add_exception_handler(Elsewhere, elsewhere_handler(parts.quotas, problems.problem_of))
-    of_recordings = (recordings, holds, live, audio, waveform, verification)
+    of_recordings = (transcripts, recordings, holds, live, audio, waveform, verification)
     for room in (*of_recordings, live_page, sessions, dead_letters, playback, health):
         # `include_router` reads every route a second time, on the loop, while the first request waits.
         app.router.routes.extend(room.routes(parts).routes)

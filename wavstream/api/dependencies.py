@@ -14,6 +14,7 @@ from wavstream.api.fetches import Fetches
 from wavstream.api.request_counts import RequestCounts
 from wavstream.catalog.dead_letters import DeadLetters
 from wavstream.catalog.recordings import Recordings
+from wavstream.catalog.transcriptions import Transcriptions
 from wavstream.conversion.conversions import Conversions
 from wavstream.conversion.waveforms import Waveforms
 from wavstream.listening.live import Live
@@ -75,6 +76,10 @@ class ApiDependencies:
     """Return what was lost since the start with folders that were removed, a sentence each."""
     uploads: Callable[[], Awaitable[Mapping[str, object] | None]] | None = None
     """Return what waits to be uploaded, or None where that cannot be told now; None: there is no store."""
+    transcriptions: Transcriptions
+    """The rows of all apps."""
+    wake_transcriber: Callable[[], None] | None = None
+    """Tells that there is one more to transcribe; None: this server makes no transcripts."""
     body_limit_bytes: int = 65_536
     page_limit: int = 200
     """The largest ``limit`` of a list."""

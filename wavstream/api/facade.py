@@ -65,6 +65,8 @@ class FacadeRules:
 
     refuse_unavailable: bool = False
     """Whether a request that asks for what is not available (a transcript) is refused; else the recording says so."""
+    transcribes: bool = False
+    """Whether transcripts are made: then a start that asks for one asks for nothing that is not available."""
     wait_for_calls: bool = False
     """Whether a recording of a call that nobody knows waits for it; else there is no such call."""
     public_links: bool = False

@@ -15,6 +15,7 @@ from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId, OfConsole
 from wavstream.api.playback import as_of, refusal, to_file
 from wavstream.api.schemas import RecordingPage
+from wavstream.api.translation import with_transcript
 from wavstream.api.vendor_options import StartRecordingAs
 from wavstream.errors import FieldError, InvalidFields
 from wavstream.model.document import RecordingDocument, recording_document
@@ -183,10 +184,13 @@ def routes(parts: ApiDependencies) -> APIRouter:
     )
     async def start(request: StartRecordingAs, app_id: AppId, idempotency_key: IdempotencyKey = None) -> Response:
         """Start a recording of a session. The session need not stream yet: the recording waits for it."""
+        options = request.options(await parts.app_cache.options(app_id))
+        if parts.wake_transcriber is not None:
+            options = with_transcript(options)
         recording = await commands.start(
             app_id=app_id,
             session_id=request.session_id,
-            options=request.options(await parts.app_cache.options(app_id)),
+            options=options,
             idempotency_key=idempotency_key,
             request_digest=request.digest(),
         )

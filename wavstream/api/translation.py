@@ -9,10 +9,16 @@ it, and the page about the mapping is checked against it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
+
+from wavstream.model.options import RecordingOptions
+
+TRANSCRIPTION = "transcription"
+NO_TRANSCRIPTS = "not available: this server makes no transcripts"
+"""What the metadata of a recording say of a transcript that is wanted, where none is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +58,10 @@ def translated(request: BaseModel) -> dict[str, Any]:
             if isinstance(mark, Becomes) and said is not None:
                 options[mark.option] = mark.value(said)
     return options
+
+
+def with_transcript(options: RecordingOptions) -> RecordingOptions:
+    """Return the options of a start on a server that makes transcripts: nothing says that there is none."""
+    if options.metadata.get(TRANSCRIPTION) != NO_TRANSCRIPTS:
+        return options
+    return replace(options, metadata={name: text for name, text in options.metadata.items() if name != TRANSCRIPTION})

@@ -60,6 +60,26 @@ class Stored(OfRecording):
     """Of the bytes after the file's header, hex."""
 
 
+class Said(Document):
+    """What is told of a transcript; all of it is at `/v1/recordings/{id}/transcript`."""
+
+    id: str
+    language: str
+    engine: str
+    words: int
+    """How many."""
+    speech_ms: int
+    """Milliseconds of speech, of all channels together."""
+    text: str
+    """A line for each stretch of speech, in the order of the call; of a long one the first 100,000 characters."""
+
+
+class Transcribed(OfRecording):
+    """What is told of a recording that has a transcript."""
+
+    transcription: Said
+
+
 class Failed(OfRecording):
     """What is told of a recording that has no file."""
 
@@ -121,6 +141,28 @@ class RecordingStored(Stored, Message):
     data: Stored
 
 
+class RecordingTranscribed(Transcribed, Message):
+    """There is a transcript; told to apps that name this event."""
+
+    model_config = _example(
+        "recording.transcribed",
+        4,
+        transcription={
+            "id": "5b0a7c1e9d420d6c8d5f6f0b4b0a9c2f",
+            "language": "en-US",
+            "engine": "pocketsphinx",
+            "words": 4,
+            "speech_ms": 1_840,
+            "text": "good morning\nhello there",
+        },
+        command_uid=_COMMAND_UID,
+        recording_id=_RECORDING_ID,
+    )
+
+    event: Literal["recording.transcribed"]
+    data: Transcribed
+
+
 class RecordingFailed(Failed, Message):
     """A recording ended without a file, also one in which no audio arrived."""
 
@@ -161,6 +203,8 @@ def told() -> APIRouter:
 
     async def stored(_body: RecordingStored, _id: _Id, _at: _Time, _signature: _Signature = None) -> None: ...
 
+    async def transcribed(_body: RecordingTranscribed, _id: _Id, _at: _Time, _signature: _Signature = None) -> None: ...
+
     async def failed(_body: RecordingFailed, _id: _Id, _at: _Time, _signature: _Signature = None) -> None: ...
 
     async def result(_body: CommandResult, _id: _Id, _at: _Time, _signature: _Signature = None) -> None: ...
@@ -169,6 +213,7 @@ def told() -> APIRouter:
         ("recording.started", started, "A recording has begun"),
         ("recording.completed", completed, "A file can be fetched"),
         ("recording.stored", stored, "A file lies in the store"),
+        ("recording.transcribed", transcribed, "There is a transcript"),
         ("recording.failed", failed, "A recording ended without a file"),
         ("command.result", result, "A command was carried out, or was not"),
     ):

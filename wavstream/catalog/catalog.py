@@ -24,6 +24,7 @@ from wavstream.catalog.outbox import IsWanted, Outbox
 from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.catalog.recordings import Recordings, stored_here
 from wavstream.catalog.stored_runs import StoredRuns
+from wavstream.catalog.transcriptions import Transcriptions
 from wavstream.catalog.uploads import Uploads
 from wavstream.errors import DependencyError
 from wavstream.model.app import WebhookTarget
@@ -52,6 +53,7 @@ class Catalog:
     erasures: Erasures
     uploads: Uploads
     stored_runs: StoredRuns
+    transcriptions: Transcriptions
 
     @classmethod
     async def open(
@@ -61,24 +63,33 @@ class Catalog:
         is_wanted: IsWanted = _nothing,
         is_lost: bool = False,
         has_store: bool = False,
+        transcribes: bool = False,
     ) -> Self:
         """Open the database, made or migrated first if need be; raise OperatorError or DiskFull if that fails.
 
         ``is_wanted`` tells which facts are to be announced, ``is_lost`` whether one that is made takes the place of one
-        that was lost, ``has_store`` whether files that are finished are to be uploaded.
+        that was lost, ``has_store`` whether files that are finished are to be uploaded, ``transcribes``
+        whether those that ask for it are transcribed.
         """
         database = await Database.open(where, is_lost=is_lost)
         try:
-            return await cls.over(database, is_wanted=is_wanted, has_store=has_store)
+            return await cls.over(database, is_wanted=is_wanted, has_store=has_store, transcribes=transcribes)
         except DependencyError:
             await database.close()
             raise
 
     @classmethod
-    async def over(cls, database: Database, *, is_wanted: IsWanted = _nothing, has_store: bool = False) -> Self:
-        """Make the repositories over an open database; ``has_store``: see ``open``."""
+    async def over(
+        cls,
+        database: Database,
+        *,
+        is_wanted: IsWanted = _nothing,
+        has_store: bool = False,
+        transcribes: bool = False,
+    ) -> Self:
+        """Make the repositories over an open database; for the rest see ``open``."""
         outbox = Outbox(database, is_wanted)
-        recordings = Recordings(database, outbox, has_store=has_store)
+        recordings = Recordings(database, outbox, has_store=has_store, transcribes=transcribes)
         return cls(
             database=database,
             recordings=recordings,
@@ -93,4 +104,5 @@ class Catalog:
             erasures=Erasures(database, recordings, outbox),
             uploads=Uploads(database, outbox, size_of=stored_here, give_back=recordings.give_back),
             stored_runs=StoredRuns(database),
+            transcriptions=Transcriptions(database, outbox),
         )

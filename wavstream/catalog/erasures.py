@@ -31,6 +31,7 @@ from wavstream.catalog.outbox import Outbox, give_turn
 from wavstream.catalog.recording_rows import recording_row
 from wavstream.catalog.recordings import MAY_FOLLOW, Recordings, stored_before
 from wavstream.catalog.tables import idempotency, operations, outbox, recordings, uploads
+from wavstream.catalog.transcriptions import erase as erase_transcript
 from wavstream.model.fact import command_done_id
 from wavstream.model.ids import session_alias
 from wavstream.model.recording import Recording, Status, StoredObject
@@ -229,6 +230,7 @@ def _erase_beside(connection: Connection, recording_id: str, now: datetime) -> s
     waits = uploads.c.recording_id == recording_id
     connection.execute(delete(uploads).where(waits, uploads.c.tried_json == "[]"))  # rule 5
     connection.execute(update(uploads).where(waits).values(due_us=0))
+    erase_transcript(connection, recording_id)
     connection.execute(delete(idempotency).where(idempotency.c.recording_id == recording_id))
     commands = delete(operations).where(operations.c.recording_id == recording_id).returning(operations.c.id)
     facts = [command_done_id(each) for each in connection.execute(commands).scalars()]

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, and_, bindparam, func, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import insert  # which SQLite speaks too
 
+from wavstream.catalog import transcriptions
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.json_members import json_number
 from wavstream.catalog.nodes import Nodes
@@ -94,8 +95,7 @@ _SAVE = {
 _FOUND = Prepared(
     insert(recordings).on_conflict_do_update(
         index_elements=["id"],
-        set_=_SAVED
-        | {name: func.coalesce(recordings.c[name], _NEW[name]) for name in ("hold_json", "stored_json")},
+        set_=_SAVED | {name: func.coalesce(recordings.c[name], _NEW[name]) for name in ("hold_json", "stored_json")},
         where=and_(or_(*(recordings.c.status == each.value for each in (*UNFINISHED, Status.FAILED))), _IS_OURS),
     ),
     columns=_WRITTEN,
@@ -121,13 +121,17 @@ _SUM_STORED = (
 class Recordings:
     """The rows of recordings; every method raises DependencyError when the database fails."""
 
-    def __init__(self, database: Database, outbox: Outbox, *, has_store: bool = False) -> None:
-        """``has_store``: files that are finished are to be uploaded."""
+    def __init__(
+        self, database: Database, outbox: Outbox, *, has_store: bool = False, transcribes: bool = False
+    ) -> None:
+        """``has_store``: files that are finished are to be uploaded; ``transcribes``: those that ask, transcribed."""
         self._database = database
         self._outbox = outbox
         self._has_store = has_store
+        self._transcribes = transcribes
         self._on_queued: Callable[[], None] | None = None
         self._nodes: Nodes | None = None
+        self._on_to_transcribe: Callable[[], None] | None = None
         self._stored: Counter[str] | None = None
         """Bytes of the files on this machine, by app; None: they were not summed up yet."""
 
@@ -145,6 +149,10 @@ class Recordings:
             return recording_row(recording) | _NOBODY
         stamp = self._nodes.stamp(recording.session_id)
         return None if stamp is None else recording_row(recording) | stamp._asdict()
+
+    def on_to_transcribe(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` from now on whenever there is one more recording to transcribe."""
+        self._on_to_transcribe = wake
 
     async def stored_bytes(self) -> Counter[str]:
         """Return the bytes of the finished files on this machine, by app: without those that were uploaded.
@@ -168,11 +176,14 @@ class Recordings:
     async def add(self, recording: Recording) -> bool:
         """Insert the row; return False, and change nothing, if its id is there already."""
         row, is_uploaded = self.row_of(recording), self._is_to_upload(recording)
+        is_transcribed = self._is_to_transcribe(recording)
 
         def write(connection: Connection) -> bool:
             added = insert_recording(connection, row)
             if added and is_uploaded:
                 queue(connection, recording)
+            if added and is_transcribed:
+                transcriptions.queue(connection, recording)
             return added
 
         added = await self._database.write(write)
@@ -180,10 +191,19 @@ class Recordings:
             self._stored[recording.app_id] += _stored_bytes(recording)
         if added and is_uploaded:
             self._tell_uploader()
+        if added and is_transcribed:
+            self._tell_transcriber()
         return added
 
     def _is_to_upload(self, recording: Recording) -> bool:
         return self._has_store and recording.status is Status.AVAILABLE and recording.stored is None
+
+    def _is_to_transcribe(self, recording: Recording) -> bool:
+        return self._transcribes and recording.status is Status.AVAILABLE and recording.options.transcription
+
+    def _tell_transcriber(self) -> None:
+        if self._on_to_transcribe is not None:
+            self._on_to_transcribe()
 
     def _tell_uploader(self) -> None:
         if self._on_queued is not None:
@@ -197,6 +217,7 @@ class Recordings:
         """
         statement = _FOUND if found else _SAVE[recording.status]
         row, is_uploaded = self.row_of(recording), self._is_to_upload(recording)
+        is_transcribed = self._is_to_transcribe(recording)
 
         def write(connection: Connection) -> tuple[bool, set[str], int]:
             before_bytes = stored_before(connection, recording)
@@ -204,6 +225,8 @@ class Recordings:
             told = self._outbox.add(connection, facts) if saved else set()
             if saved and is_uploaded:
                 queue(connection, recording)
+            if saved and is_transcribed:
+                transcriptions.queue(connection, recording)
             return saved, told, _stored_bytes(recording) - before_bytes if saved else 0
 
         saved, told, more_bytes = await self._database.write(write)
@@ -212,6 +235,8 @@ class Recordings:
         self._outbox.tell_dispatcher(told)
         if saved and is_uploaded:
             self._tell_uploader()
+        if saved and is_transcribed:
+            self._tell_transcriber()
         return saved
 
     async def get(self, recording_id: str, app_id: str | None = None) -> Recording | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 metadata = MetaData(
     naming_convention={
@@ -107,6 +107,52 @@ stored_runs = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("error", Text),
     Index(None, "due_us", "recording_id"),
+)
+
+# Recordings that are to be transcribed, are being or were, each with what became of it.
+transcriptions = Table(
+    "transcriptions",
+    metadata,
+    Column("recording_id", Text, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("app_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("language", Text),
+    Column("since_us", BigInteger, nullable=False),
+    # When it is tried next, by the server's time; null: it is being tried, or is over.
+    Column("due_us", BigInteger),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("progress", Integer, nullable=False, server_default="0"),
+    Column("error", Text),
+    Column("engine", Text),
+    Column("done_us", BigInteger),
+    Index(None, "due_us", "recording_id"),
+    # The order in which an app's go, and what an API lists.
+    Index(None, "app_id", "status", "since_us", "recording_id"),
+)
+
+# What was said.
+transcripts = Table(
+    "transcripts",
+    metadata,
+    Column("recording_id", Text, primary_key=True),
+    Column("app_id", Text, nullable=False),
+    Column("made_us", BigInteger, nullable=False),
+    # JSON, compressed by zlib.
+    Column("document", LargeBinary, nullable=False),
+    # Each word once, with blanks between: by which its rows of the next table are found.
+    Column("words", Text, nullable=False),
+)
+
+# In which transcripts each word was said, so that the newest are found first.
+transcript_words = Table(
+    "transcript_words",
+    metadata,
+    Column("app_id", Text, primary_key=True),
+    Column("word", Text, primary_key=True),
+    Column("made_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("recording_id", Text, primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 # One row: what the stores know this catalog by.

@@ -1,4 +1,4 @@
-"""``wavstream list``, ``show`` and ``erase``: an app's recordings, by the HTTP API of a server that runs."""
+"""``wavstream list``, ``show``, ``transcript`` and ``erase``: an app's recordings, by the HTTP API of a server."""
 
 from __future__ import annotations
 
@@ -100,6 +100,13 @@ def show_recording(control: Control, recording_id: str, *, as_json: bool, consol
     lacks.pop("samples", None)
     if lacks:
         _plain("integrity     " + ", ".join(f"{name} {value}" for name, value in lacks.items()), console)
+
+
+def print_transcript(control: Control, recording_id: str, extension: str, console: Console) -> None:
+    """Print what was said in a recording, as text or as the server answers it; raise what the server answers."""
+    said = control.transcript(recording_id, extension).decode(errors="replace")
+    for line in said.splitlines():
+        _plain(shown(line), console)
 
 
 def erase_recording(control: Control, recording_id: str, console: Console, *, reason: str | None = None) -> None:

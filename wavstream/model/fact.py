@@ -38,7 +38,7 @@ class FactKind(StrEnum):
     RECORDING_STORED = "recording_stored"
     """Its file lies in a store beyond this machine."""
     RECORDING_TRANSCRIBED = "recording_transcribed"
-    """Its transcript can be read. Nothing makes one yet; the body then has it as ``transcription``."""
+    """Its transcript can be read; the body has it as ``transcription``."""
 
 
 _KIND = {
@@ -185,6 +185,30 @@ def stored_fact(recording: Recording, *, url: str, at: datetime) -> Fact:
             "stored": {"store": stored.url, "key": recording.object_key},
         },
         api=recording.origin.api,
+    )
+
+
+def transcribed_fact(recording: Recording, transcription: dict[str, Any], *, url: str, at: datetime) -> Fact:
+    """Return the fact that a recording was transcribed: ``transcription`` says how, with its ``id`` and ``text``.
+
+    ``url`` is the absolute address of the recording's file. It is told where all of the recording is told.
+    """
+    origin = recording.origin
+    return Fact(
+        id=_id(FactKind.RECORDING_TRANSCRIBED, f"{recording.id}:{transcription['id']}"),
+        app_id=recording.app_id,
+        session_id=recording.session_id,
+        kind=FactKind.RECORDING_TRANSCRIBED,
+        at=at,
+        recording_id=recording.id,
+        body={
+            "recording": recording_document(recording, url=url).as_json(),
+            "request_id": recording.request_id,
+            "origin": {"command": origin.command, "control_id": origin.control_id, "said": origin.said},
+            "transcription": transcription,
+        },
+        api=origin.api,
+        url=origin.status_url,
     )
 
 

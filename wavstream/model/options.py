@@ -154,7 +154,7 @@ class RecordingOptions:
     pause_behavior: PauseBehavior = PauseBehavior.SKIP
     """What a pause leaves in the file: nothing, or silence of the same length."""
     transcription: bool = False
-    """Whether a transcript is wanted. None is made yet: who asks for one reads so in the recording's metadata."""
+    """Whether a transcript is wanted; it is made where the server has an engine for it."""
     transcription_language: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """Language of the transcript, as a tag such as `en-US`; null: nobody said."""
     file_name: Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_valid_file_name)] | None = None

@@ -40,7 +40,7 @@ from wavstream.service.data_folder import DataFolder
 from wavstream.service.manifest import MANIFEST, make_manifest
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.modes import FILE, FOLDER
-from wavstream.storage.object_keys import sidecar_key, waveform_key
+from wavstream.storage.object_keys import sidecar_key, transcript_key, waveform_key
 
 _ROUNDS = 5
 _COPY_BYTES = 1 << 20
@@ -288,7 +288,7 @@ class _Files:
             size_bytes = self._fetch(key, url)
         if size_bytes is None:
             return False
-        besides = (sidecar_key(key), waveform_key(key))
+        besides = (sidecar_key(key), waveform_key(key), transcript_key(key))
         self._sizes[key] = size_bytes + sum(
             (self._put(beside) if url is None else self._fetch(beside, url)) or 0 for beside in besides
         )

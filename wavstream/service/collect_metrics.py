@@ -35,6 +35,7 @@ from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.quotas import Quota
 from wavstream.sessions.registry import Sessions
 from wavstream.storage.stores import FinishedFiles
+from wavstream.transcription.transcriber import Transcriber, TranscriptionCounts
 from wavstream.uploads.programs import ProgramCounts
 from wavstream.uploads.uploader import UploadCounts
 from wavstream.webhooks.dispatcher import Dispatcher
@@ -59,6 +60,7 @@ def collect_metrics(
     clock_watch: ClockWatch,
     dispatcher: Dispatcher,
     uploads: UploadService | None,
+    transcriber: Transcriber | None,
     now: Callable[[], datetime],
     opened: OpenedStreams,
     requests: RequestCounts,
@@ -138,6 +140,7 @@ def collect_metrics(
         )
         yield from _webhooks(dispatcher)
         yield from _uploads(uploads, now())
+        yield from _transcriptions(transcriber)
         failing = float(opened.trouble is not None)
         text = "1 while the opener cannot be reached."
         yield MetricSample("wavstream_opener_failing", text, failing, across=Across.MAX)
@@ -203,6 +206,29 @@ def _webhooks(dispatcher: Dispatcher) -> Iterator[MetricSample | Metric]:
     yield MetricSample(
         "wavstream_webhooks_dead_total", "Webhooks that were given up.", outcomes.dead, MetricType.COUNTER
     )
+
+
+def _transcriptions(transcriber: Transcriber | None) -> Iterator[MetricSample | Metric]:
+    counts, running = TranscriptionCounts(), 0
+    if transcriber is not None:
+        counts, running = transcriber.counts, transcriber.running
+    waiting = "Recordings that wait to be transcribed."
+    yield MetricSample("wavstream_transcriptions_pending", waiting, counts.waiting)
+    yield MetricSample("wavstream_transcriptions_running", "Recordings that are being transcribed.", running)
+    for outcome, count in (
+        ("done", counts.done),
+        ("failed", counts.failed),
+        ("retried", counts.retried),
+        ("cancelled", counts.cancelled),
+    ):
+        text = "Tries to transcribe a recording."
+        yield MetricSample("wavstream_transcriptions_total", text, count, MetricType.COUNTER, {"outcome": outcome})
+    text = "Seconds of speech that were transcribed."
+    yield MetricSample("wavstream_transcribed_speech_seconds_total", text, counts.speech_ms / 1000, MetricType.COUNTER)
+    text = "Seconds of CPU that the programs which transcribe took for it."
+    yield MetricSample("wavstream_transcription_cpu_seconds_total", text, counts.work_ms / 1000, MetricType.COUNTER)
+    text = "Seconds from the wish for a transcript until it is there."
+    yield counts.times.family("wavstream_transcription_seconds", text)
 
 
 def _uploads(uploads: UploadService | None, now: datetime) -> Iterator[MetricSample | Metric]:

@@ -37,7 +37,7 @@ from wavstream.service.data_folder import DataFolder
 from wavstream.settings import StorageSettings
 from wavstream.storage.contents import is_there
 from wavstream.storage.local import LocalStorage
-from wavstream.storage.object_keys import sidecar_key, waveform_key
+from wavstream.storage.object_keys import sidecar_key, transcript_key, waveform_key
 from wavstream.storage.object_store import ObjectStore
 from wavstream.storage.stores import Stores
 from wavstream.uploads.objects import beside_attributes, file_attributes, keys_of, remove_left_copies
@@ -285,6 +285,10 @@ class Migration:
         finally:
             if waveform is not None:
                 waveform.unlink(missing_ok=True)
+        if (words := beside[transcript_key(key)]) is not None:
+            transcript = spool.with_name(transcript_key(spool.name))
+            transcript.write_bytes(words)
+            self._local.publish_transcript(transcript, key)
         self._own(self._local.path(key))
 
     def _own(self, file: Path) -> None:

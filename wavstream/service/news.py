@@ -9,9 +9,10 @@
 5. A worker that was started again found no link keys and has made some: each takes them, or the links of one would not
    open at another.
 6. A file waits to be uploaded: worker 0 uploads them all.
+7. A recording waits to be transcribed: worker 0 has them all transcribed.
 
 Of nodes each delivers what it announces (another finds it within ``RESCAN_S`` where it ends before that), and uploads
-what it has: rules 1 and 6 are of workers.
+what it has: rules 1 and 6 are of workers. So is rule 7: the node that does what is done once looks into the catalog.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.recorder.eraser import JOURNAL_WAIT_S, Eraser
 from wavstream.recorder.recorder import Recorder
 from wavstream.sessions.registry import Sessions
+from wavstream.transcription.transcriber import Transcriber
 from wavstream.uploads.uploader import Uploader
 from wavstream.webhooks.dispatcher import Dispatcher
 from wavstream.workers.boundary import Boundary
@@ -34,6 +36,7 @@ APPS_CHANGED = "apps have changed"
 ROOM_IS_WANTED = "room is wanted"
 LINK_KEYS_MADE = "link keys are made"
 UPLOAD_WAITS = "an upload waits"
+TRANSCRIPTION_WAITS = "a transcription waits"
 
 
 class News:
@@ -71,6 +74,25 @@ class News:
             self._boundary.answers(UPLOAD_WAITS, wake)
         else:
             catalog.recordings.on_queued(lambda: self._boundary.tell(0, UPLOAD_WAITS, b""))
+
+    def of_transcriptions(self, catalog: Catalog, transcriber: Transcriber) -> Callable[[], None]:
+        """Have worker 0 transcribe what any worker publishes (rule 7); return what tells it of one more."""
+
+        async def wake(_body: bytes) -> bytes:
+            transcriber.wake()
+            return b""
+
+        if self._is_of_nodes:
+            return transcriber.wake
+        if self._boundary.index == 0:
+            self._boundary.answers(TRANSCRIPTION_WAITS, wake)
+            return transcriber.wake
+
+        def tell() -> None:
+            self._boundary.tell(0, TRANSCRIPTION_WAITS, b"")
+
+        catalog.recordings.on_to_transcribe(tell)
+        return tell
 
     def of_removals(
         self,

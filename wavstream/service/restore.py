@@ -42,7 +42,7 @@ from wavstream.service.data_folder import DataFolder
 from wavstream.service.manifest import Manifest, check_hashes, read_manifest
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.modes import FILE, FOLDER
-from wavstream.storage.object_keys import base_key, sidecar_key, waveform_key
+from wavstream.storage.object_keys import base_key, sidecar_key, transcript_key, waveform_key
 
 RESTORING = "restoring"
 _NAMED = 5
@@ -286,7 +286,7 @@ class _Restore:
             self._done.journals += 1
 
     def _put(self, key: str) -> None:
-        for each in (key, sidecar_key(key), waveform_key(key)):
+        for each in (key, sidecar_key(key), waveform_key(key), transcript_key(key)):
             source, target = self._from.path(each), self._to.path(each)
             if source.exists():
                 target.parent.mkdir(mode=FOLDER, parents=True, exist_ok=True)

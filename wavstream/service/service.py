@@ -65,6 +65,7 @@ from wavstream.service.opening import OpenRequests, make_opener
 from wavstream.service.readiness import Readiness
 from wavstream.service.restore import refuse_unfinished
 from wavstream.service.shares import Pools, conversion_places, quotas_of
+from wavstream.service.transcription_service import make_transcriber
 from wavstream.service.upload_service import UploadService, upload_state
 from wavstream.service.watch import Watch
 from wavstream.service.webhook_service import WebhookService, wanted_facts
@@ -188,7 +189,12 @@ class Service:
         if is_lost and self.folder.database == self.folder.catalog:
             log.warning("catalog_lost", folder=str(settings.data_dir), to_do=WITHOUT_CATALOG)
         open_catalog = functools.partial(
-            Catalog.open, self.folder.database, is_wanted=wanted, is_lost=is_lost, has_store=has_store
+            Catalog.open,
+            self.folder.database,
+            is_wanted=wanted,
+            is_lost=is_lost,
+            has_store=has_store,
+            transcribes=settings.transcription.is_on,
         )
         self.catalog = await reserve_file.lend(open_catalog, why="the server starts on a full disk")
         self._closing.push_async_callback(self.catalog.database.close)
@@ -244,6 +250,18 @@ class Service:
             self._closing.push_async_callback(self.uploads.stop)
             if self.begins_server:
                 await self.uploads.check()
+        self.transcriber = None
+        if settings.transcription.is_on:
+            self.transcriber = make_transcriber(
+                settings.transcription,
+                catalog=self.catalog,
+                files=self.files,
+                storage=storage,
+                spool=self.folder.spool,
+                facts_of=self.webhooks.facts_of_transcribed,
+                now=self._wall,
+            )
+            self._closing.push_async_callback(self.transcriber.stop)
         if self.begins_server:
             await make_default_app(settings, self.catalog.apps, digests=digests, now=self._wall())
             refuse_weak_rows(settings, (await self.catalog.app_keys.read()).keys, now=self._wall())
@@ -333,6 +351,11 @@ class Service:
             news.of_uploads(self.catalog, self.uploads.uploader)
             if self._is_first_here:
                 ends.append(self.uploads.uploader.recording_removed)
+        wake_transcriber = None
+        if self.transcriber is not None:
+            wake_transcriber = news.of_transcriptions(self.catalog, self.transcriber)
+            if self._is_first_here:
+                ends.append(self.transcriber.recording_removed)
         news.of_removals(eraser, self.recorder, ends, remove_here=None if self.cluster is None else eraser.remove_here)
         keys = KeyTemplate(settings.object_key)
         hide_keys(hidden=keys.is_personal)
@@ -495,6 +518,8 @@ class Service:
             losses=lambda: self.folder.losses,
             uploads=upload_state(self.catalog, now=self._wall) if has_store else None,
             metrics=WorkerMetrics(self.metrics, self.boundary if self.cluster is None else Alone()).text,
+            transcriptions=self.catalog.transcriptions,
+            wake_transcriber=wake_transcriber,
             now=self._wall,
             body_limit_bytes=settings.limits.body_bytes,
             page_limit=settings.limits.page_size,
@@ -572,6 +597,7 @@ class Service:
                 clock_watch=clock_watch,
                 dispatcher=self.webhooks.dispatcher,
                 uploads=self.uploads,
+                transcriber=self.transcriber,
                 now=self._wall,
                 opened=self._opened,
                 requests=dependencies.requests,
@@ -598,10 +624,13 @@ class Service:
             self.webhooks.start()
             if self.uploads is not None:
                 self.uploads.start()
+            if self.transcriber is not None and self.cluster is None:
+                self.transcriber.start()
             self._keep(watch.modes, "file modes")
         if self.cluster is not None:
             assert isinstance(self.folder.database, PostgresPlace)  # or the settings are refused
-            self._keep(functools.partial(self.cluster.do_once, sweep, self.folder.database), "sweeper")
+            once = functools.partial(self._sweep_and_transcribe, sweep)
+            self._keep(functools.partial(self.cluster.do_once, once, self.folder.database), "what is done once")
             self._keep(self.cluster.journals.run, "journals of the cluster")
             self._keep(
                 functools.partial(self.cluster.release_unused, self._sessions_here, self._has_rows), "unused claims"
@@ -612,6 +641,12 @@ class Service:
         else:
             self._keep(clock_watch.follow, "wall clock")
         self._schedule_tick(self._loop.time())
+
+    async def _sweep_and_transcribe(self, sweep: Callable[[], Awaitable[None]]) -> None:
+        async with asyncio.TaskGroup() as once:
+            once.create_task(_awaited(sweep()))
+            if self.transcriber is not None:
+                once.create_task(self.transcriber.transcribe())
 
     def begin_shutdown(self) -> None:
         """Treat what ends from here on as our doing: running recordings go on at the next start."""
@@ -737,3 +772,7 @@ def _node_of_cluster(settings: Settings) -> ClusterService:
     from wavstream.service.cluster_service import ClusterService  # what it needs is of no use to a server that is alone
 
     return ClusterService(settings)
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work

@@ -6,13 +6,14 @@ import functools
 import ssl
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 from wavstream.access.secret_box import SecretBox
 from wavstream.access.signing_keys import SigningKeys
 from wavstream.api.registry import VOCABULARIES
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.outbox import IsWanted
-from wavstream.model.fact import ANNOUNCED, Fact, FactKind, recording_fact, stored_fact
+from wavstream.model.fact import ANNOUNCED, Fact, FactKind, recording_fact, stored_fact, transcribed_fact
 from wavstream.model.origin import GATEWAY
 from wavstream.model.recording import Recording, Status
 from wavstream.settings import WebhookSettings
@@ -97,6 +98,12 @@ class WebhookService:
         url, now = self._public_urls.of(recording), self._now()
         stored = stored_fact(recording, url=url, at=now)
         return (recording_fact(recording, url=url, at=now), stored) if self._links_lead_there else (stored,)
+
+    def facts_of_transcribed(self, recording: Recording, transcription: dict[str, Any]) -> Sequence[Fact]:
+        """Return what is to be announced when a recording has a transcript."""
+        if not self._is_told(recording):
+            return ()
+        return (transcribed_fact(recording, transcription, url=self._public_urls.of(recording), at=self._now()),)
 
     @property
     def _links_lead_there(self) -> bool:

@@ -207,6 +207,7 @@ def facade_rules(settings: Settings) -> FacadeRules:
     """Return what the settings say of the APIs of vendors."""
     return FacadeRules(
         refuse_unavailable=settings.facades.unavailable == "refuse",
+        transcribes=settings.transcription.is_on,
         wait_for_calls=settings.facades.unknown_calls == "wait" or settings.opener.kind != "none",
         public_links=settings.facades.public_links,
     )

@@ -20,6 +20,7 @@ from wavstream.settings.tables import (
     RecordingDefaults,
     WebhookSettings,
 )
+from wavstream.settings.transcription import TranscriptionSettings
 
 __all__ = [
     "OLDER_NAMES",
@@ -34,6 +35,7 @@ __all__ = [
     "RecordingDefaults",
     "Settings",
     "StorageSettings",
+    "TranscriptionSettings",
     "TwilioSettings",
     "WebhookSettings",
     "every_setting",

@@ -48,6 +48,7 @@ from wavstream.settings.tables import (
     SecondsOrZero,
     WebhookSettings,
 )
+from wavstream.settings.transcription import TranscriptionSettings
 
 PREFIX = "WAVSTREAM_"
 AUTO = "auto"
@@ -155,6 +156,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     catalog: CatalogSettings = CatalogSettings()
     cluster: ClusterSettings = ClusterSettings()
+    transcription: TranscriptionSettings = TranscriptionSettings()
     links: LinkSettings = LinkSettings()
     gateway: GatewaySettings = GatewaySettings()
     facades: FacadeSettings = FacadeSettings()

@@ -92,7 +92,8 @@ def _listed(given: object) -> object:
         "terminators": "DTMF digits, each of which ends a recording, such as `#*`; none, since most digits are meant "
         "for someone else.",
         "pause_behavior": "What a pause leaves in the file: `skip` (nothing) or `silence` (of the same length).",
-        "transcription": "Whether a transcript is wanted; off, and none is made yet.",
+        "transcription": "Whether a transcript is wanted, where `transcription.engine` makes any; off, since it takes "
+        "as much CPU as the call was long.",
         "transcription_language": "Language of the transcript, as a tag such as `en-US`; not set: nobody said.",
     },
 )

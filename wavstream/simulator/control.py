@@ -142,6 +142,14 @@ class Control:
         if size is not None and done != size:
             raise _cut("GET", target, f"after {done} of {size} bytes")
 
+    def transcript(self, recording_id: str, extension: str = "") -> bytes:
+        """Return what was said in a recording: as JSON, or with an extension as `.txt`, `.srt` or `.vtt`."""
+        path = f"{self._server.prefix}/v1/recordings/{quote(recording_id, safe='')}/transcript{extension}"
+        answer, body = self._answered("GET", path)
+        if answer.status != 200:
+            raise _refused("GET", path, answer.status, body)
+        return body
+
     def status_of(self, url: str) -> int:
         """Return the status of a GET of a link of the server; the body is not read."""
         status = self._send("GET", self._target(url)).status

@@ -23,7 +23,15 @@ from wavstream.errors import DependencyError, InternalError, OperatorError
 from wavstream.model.options import FileFormat
 from wavstream.removals import Removals
 from wavstream.storage.modes import FILE, PRIVATE, Modes, mend
-from wavstream.storage.object_keys import BESIDE, base_key, copy_key, is_object_key, sidecar_key, waveform_key
+from wavstream.storage.object_keys import (
+    BESIDE,
+    base_key,
+    copy_key,
+    is_object_key,
+    sidecar_key,
+    transcript_key,
+    waveform_key,
+)
 
 
 class NotOnDisk(OSError):
@@ -116,6 +124,10 @@ class LocalStorage:
         """Move the waveform of a file beside it, as ``publish_copy`` does; raise OSError if the disk refuses."""
         self._put_beside(spool, waveform_key(object_key), object_key)
 
+    def publish_transcript(self, spool: Path, object_key: str) -> None:
+        """Move the transcript of a file beside it, as ``publish_copy`` does; raise OSError if the disk refuses."""
+        self._put_beside(spool, transcript_key(object_key), object_key)
+
     def _put_beside(self, spool: Path, key: str, object_key: str) -> None:
         copy = self.path(key)
         mend(spool, self._modes.file)
@@ -147,7 +159,7 @@ class LocalStorage:
         """Delete the file, all that lies beside it and folders left empty; return whether there was a file."""
         target = self.path(object_key)
         copies = (copy_key(object_key, each) for each in FileFormat)
-        beside = [sidecar_key(object_key), waveform_key(object_key), *copies]
+        beside = [sidecar_key(object_key), waveform_key(object_key), transcript_key(object_key), *copies]
         deleted: dict[str, bool] = {}
         refused: OSError | None = None
         for key in (object_key, *beside):  # one that cannot be deleted keeps none of the others
@@ -169,7 +181,8 @@ class LocalStorage:
     def let_go(self, object_key: str) -> None:
         """Remove a file that lies in a store now, and all that lies beside it; what the disk keeps is tried again."""
         copies = (copy_key(object_key, each) for each in FileFormat)
-        for key in (object_key, sidecar_key(object_key), waveform_key(object_key), *copies):
+        beside = (sidecar_key(object_key), waveform_key(object_key), transcript_key(object_key))
+        for key in (object_key, *beside, *copies):
             self._removals.unlink(self.path(key))
         self._prune(self.path(object_key).parent)
 

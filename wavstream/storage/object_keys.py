@@ -28,7 +28,8 @@ from wavstream.model.recording import Recording
 SIDECAR_SUFFIX = ".json"
 COPY_SUFFIX = "-copy"
 WAVEFORM_SUFFIX = ".waveform"
-BESIDE = (SIDECAR_SUFFIX, COPY_SUFFIX, WAVEFORM_SUFFIX)
+TRANSCRIPT_SUFFIX = ".words"
+BESIDE = (SIDECAR_SUFFIX, COPY_SUFFIX, WAVEFORM_SUFFIX, TRANSCRIPT_SUFFIX)
 """What names end in that lie beside a file; no object key does."""
 NOTHING = "none"
 """What stands in a key where a value is not known."""
@@ -179,9 +180,14 @@ def waveform_key(object_key: str) -> str:
     return object_key + WAVEFORM_SUFFIX
 
 
+def transcript_key(object_key: str) -> str:
+    """Return the key of the transcript beside a file."""
+    return object_key + TRANSCRIPT_SUFFIX
+
+
 def base_key(key: str) -> str:
     """Return the key of the file beside which a sidecar, waveform or copy lies; a file's own comes back unchanged."""
-    for suffix in (SIDECAR_SUFFIX, WAVEFORM_SUFFIX):
+    for suffix in (SIDECAR_SUFFIX, WAVEFORM_SUFFIX, TRANSCRIPT_SUFFIX):
         if key.endswith(suffix):
             return key.removesuffix(suffix)
     return key.removesuffix(COPY_SUFFIX).rpartition(".")[0] if key.endswith(COPY_SUFFIX) else key

@@ -24,7 +24,7 @@ from wavstream.model.recording import Recording, StoredObject
 from wavstream.settings import StorageSettings
 from wavstream.storage.contents import Contents, Look
 from wavstream.storage.local import LocalStorage
-from wavstream.storage.object_keys import sidecar_key, waveform_key
+from wavstream.storage.object_keys import sidecar_key, transcript_key, waveform_key
 from wavstream.storage.object_store import ObjectFacts, ObjectFile, ObjectStore, needs_obstore
 
 log = structlog.get_logger(__name__)
@@ -131,16 +131,25 @@ class FinishedFiles:
 
     async def put_waveform(self, recording: Recording, content: bytes) -> None:
         """Put the waveform of an uploaded file beside it, unless that is erased meanwhile. Raise StoreError."""
+        await self._put_beside(recording, waveform_key(recording.object_key), content, "application/octet-stream")
+
+    async def put_transcript(self, recording: Recording, content: bytes) -> None:
+        """Put the transcript of an uploaded file beside it, unless that is erased meanwhile. Raise StoreError."""
+        await self._put_beside(recording, transcript_key(recording.object_key), content, "application/json")
+
+    async def _put_beside(self, recording: Recording, key: str, content: bytes, content_type: str) -> None:
         assert recording.stored is not None
-        store, key = self._stores[recording.stored.url], waveform_key(recording.object_key)
-        await store.put(key, content, attributes={"Content-Type": "application/octet-stream"})
+        store = self._stores[recording.stored.url]
+        await store.put(key, content, attributes={"Content-Type": content_type})
         # Looked at behind it: whoever erases deletes the file first, so one of the two sees the other.
         if await store.head(recording.object_key) is None:
             await store.delete([key])
 
     async def delete(self, url: str, object_key: str) -> None:
         """Delete a file from a store, and all that lies beside it. Raise StoreError."""
-        await self._stores[url].delete([object_key, waveform_key(object_key), sidecar_key(object_key)])
+        await self._stores[url].delete(
+            [object_key, waveform_key(object_key), transcript_key(object_key), sidecar_key(object_key)]
+        )
 
     def _is_known(self, recording: Recording, stored: StoredObject, found: ObjectFacts) -> bool | None:
         """Return whether it is the recording's file, as far as that is known without reading it (rule 2)."""

@@ -1,6 +1,6 @@
 """What of a recording lies in a store: the file, its sidecar and its waveform beside it, and what is said with them.
 
-1. The sidecar and the waveform are put before the file, as on a disk: where the file is, they are.
+1. The sidecar, the waveform and the transcript are put before the file, as on a disk: where the file is, they are.
 2. What is said of an object has names of letters and digits alone: a proxy drops headers with others, and Azure takes
    no hyphens. Its texts are plain ASCII: what is not is percent-encoded.
 """
@@ -24,7 +24,7 @@ from wavstream.model.recording import Recording, Status
 from wavstream.model.times import rfc3339
 from wavstream.storage.contents import AUDIO_SHA256, OF_RECORDING, is_there
 from wavstream.storage.local import LocalStorage
-from wavstream.storage.object_keys import SIDECAR_SUFFIX, sidecar_key, waveform_key
+from wavstream.storage.object_keys import WAVEFORM_SUFFIX, sidecar_key, transcript_key, waveform_key
 from wavstream.storage.stores import Stores
 
 log = structlog.get_logger(__name__)
@@ -34,7 +34,7 @@ _FILES_AT_ONCE = 1_000
 
 def keys_of(object_key: str) -> tuple[str, ...]:
     """Return the keys of all that lies in a store of one recording, the file last."""
-    return sidecar_key(object_key), waveform_key(object_key), object_key
+    return sidecar_key(object_key), waveform_key(object_key), transcript_key(object_key), object_key
 
 
 def file_attributes(recording: Recording) -> dict[str, str]:
@@ -60,7 +60,7 @@ def beside(local: LocalStorage, object_key: str) -> Iterator[tuple[str, Path, di
 
 def beside_attributes(key: str) -> dict[str, str]:
     """Return what is said of what lies beside a file, by its key."""
-    return {"Content-Type": "application/json" if key.endswith(SIDECAR_SUFFIX) else "application/octet-stream"}
+    return {"Content-Type": "application/octet-stream" if key.endswith(WAVEFORM_SUFFIX) else "application/json"}
 
 
 async def remove_left_copies(local: LocalStorage, uploads: Uploads, stores: Stores) -> int:

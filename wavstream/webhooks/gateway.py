@@ -23,9 +23,14 @@ EVENTS: Mapping[FactKind, str] = {
     # ``recording.completed`` would promise a file.
     FactKind.RECORDING_ABSENT: "recording.failed",
     FactKind.RECORDING_FAILED: "recording.failed",
-    # A word of ours, for apps that name it.
+    # Words of ours, for apps that name them.
     FactKind.RECORDING_STORED: "recording.stored",
+    FactKind.RECORDING_TRANSCRIBED: "recording.transcribed",
 }
+
+
+TRANSCRIPTION_FIELDS = ("id", "language", "engine", "words", "speech_ms", "text")
+"""What is told of a transcript; all of it is at ``/v1/recordings/{id}/transcript``."""
 
 
 def render(fact: Fact, occasion: Occasion) -> bytes:
@@ -51,6 +56,9 @@ def _fields(fact: Fact) -> dict[str, Any]:
         stored = body["stored"]
         about = {name: recording[name] for name in ("size_bytes", "audio_sha256")}
         return {"recording_url": recording["url"], "store": stored["store"], "key": stored["key"], **about, **uid}
+    if fact.kind is FactKind.RECORDING_TRANSCRIBED:
+        said = body["transcription"]
+        return {"transcription": {name: said[name] for name in TRANSCRIPTION_FIELDS}, **uid}
     if fact.kind is FactKind.RECORDING_ABSENT:
         return {"error": recording["error"] or "no audio was received", **uid}
     if fact.kind is FactKind.RECORDING_FAILED:

@@ -130,6 +130,7 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             live=NobodyLive(),
             pages=NobodyLooks(),
             waveforms=NoWaveforms(),
+            transcriptions=catalog.transcriptions,
             messages=MessageBuilder(
                 vocabularies=VOCABULARIES,
                 open_secret=lambda sealed, _: sealed,

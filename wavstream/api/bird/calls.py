@@ -14,7 +14,7 @@ from fastapi import APIRouter, Body, Query
 from starlette.responses import JSONResponse
 
 from wavstream.api.bird.answers import CallRecording, CallRecordings, Started, call_recording_object, errors
-from wavstream.api.bird.options import NO_TRANSCRIPTS, CallPage, ChangeRecording, Record, RecordCall, options_of
+from wavstream.api.bird.options import CallPage, ChangeRecording, Record, RecordCall, options_of
 from wavstream.api.bird.pages import (
     API,
     CallId,
@@ -29,6 +29,7 @@ from wavstream.api.bird.pages import (
 from wavstream.api.facade import AppId, FacadeDependencies, check_call
 from wavstream.api.paths import ANY_TEXT
 from wavstream.api.playback import as_of
+from wavstream.api.translation import NO_TRANSCRIPTS, with_transcript
 from wavstream.errors import Conflict, FieldError, Forbidden, InvalidFields, NotFound
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.ids import as_uuid
@@ -241,6 +242,8 @@ class _CallRecordings:
 
     def _options(self, defaults: RecordingOptions, said: RecordCall | Record) -> RecordingOptions:
         options = options_of(said, defaults)
+        if self._parts.rules.transcribes:
+            return with_transcript(options)
         if options.transcription and self._parts.rules.refuse_unavailable:
             raise InvalidFields((FieldError("/transcribe", NO_TRANSCRIPTS),))
         return options

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from wavstream.api.translation import Becomes, translated
+from wavstream.api.translation import NO_TRANSCRIPTS, TRANSCRIPTION, Becomes, translated
 from wavstream.model.ids import is_customer_id
 from wavstream.model.options import LONGEST_S, RecordingOptions
 
@@ -31,8 +31,7 @@ PROMISED: dict[str, Any] = {
 }
 """What a start means beyond its fields: the defaults of the server or of the app must not change it."""
 
-NO_TRANSCRIPTS = "not available: this server makes no transcripts"
-NO_TRANSCRIPT = {"transcription": NO_TRANSCRIPTS}
+NO_TRANSCRIPT = {TRANSCRIPTION: NO_TRANSCRIPTS}
 """What the metadata of a recording say of a transcript that is wanted."""
 MAX_PAGE_TOKEN_CHARACTERS = 8_000
 

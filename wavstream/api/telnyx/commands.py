@@ -28,6 +28,7 @@ from wavstream.api.facade import FacadeDependencies, check_call
 from wavstream.api.telnyx.options import options_of
 from wavstream.api.telnyx.refusals import Mistake, Refused, ended_call, no_such_recording, unknown_call
 from wavstream.api.telnyx.requests import RecordAction, RecordStart
+from wavstream.api.translation import TRANSCRIPTION, with_transcript
 from wavstream.errors import Conflict, FieldError, Forbidden, InvalidFields, NotFound, WavstreamError
 from wavstream.model.file_names import plain_stem
 from wavstream.model.filters import RecordingFilters
@@ -216,9 +217,14 @@ class TelnyxCommands:
     # ---- what a start means ------------------------------------------------------------------------------------
 
     def _options(self, app_id: str, call: str, said: RecordStart, defaults: RecordingOptions) -> RecordingOptions:
-        if self._parts.rules.refuse_unavailable and said.unavailable:
-            raise InvalidFields(tuple(FieldError(f"/{name}", f"is {why}") for name, why in said.unavailable.items()))
+        rules = self._parts.rules
+        made = {TRANSCRIPTION} if rules.transcribes else set()
+        unavailable = {name: why for name, why in said.unavailable.items() if name not in made}
+        if rules.refuse_unavailable and unavailable:
+            raise InvalidFields(tuple(FieldError(f"/{name}", f"is {why}") for name, why in unavailable.items()))
         options = options_of(said, defaults)
+        if rules.transcribes:
+            options = with_transcript(options)
         return options if options.file_name is not None else replace(options, file_name=self._name(app_id, call))
 
     def _name(self, app_id: str, call: str) -> str | None:

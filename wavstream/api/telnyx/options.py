@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from wavstream.api.translation import Becomes, translated
+from wavstream.api.translation import NO_TRANSCRIPTS, TRANSCRIPTION, Becomes, translated
 from wavstream.model.options import LONGEST_S, RecordingOptions
 
 _TAGS = """
@@ -143,7 +143,7 @@ class StartOptions(BaseModel):
 
 
 UNAVAILABLE = {
-    "transcription": "not available: this server makes no transcripts",
+    TRANSCRIPTION: NO_TRANSCRIPTS,
     "redaction": "not available: this server redacts nothing",
 }
 _ALWAYS: dict[str, Any] = {

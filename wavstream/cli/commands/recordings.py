@@ -129,6 +129,24 @@ def get(
 
 
 @app.command()
+def transcript(
+    recording_id: RecordingId,
+    form: Annotated[str, typer.Option("--format", help="txt, srt (SubRip) or vtt (WebVTT).")] = "txt",
+    as_json: AsJson = False,
+    app_name: App = None,
+    url: Url = HERE,
+    key: Key = None,
+) -> None:
+    """Print what was said in a recording, with who said it."""
+    from wavstream.cli.recordings import print_transcript
+
+    if form not in ("txt", "srt", "vtt"):
+        raise OperatorError(f"--format {form}: use one of txt, srt, vtt")
+    with _control(url, key, app_name) as control:
+        print_transcript(control, recording_id, "" if as_json else f".{form}", console)
+
+
+@app.command()
 def erase(
     recording_id: RecordingId,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

@@ -1,0 +1,340 @@
+"""Transcripts: ask for what was said in a recording (its ``transcription``), read it, look for words in all."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from wavstream.api.dependencies import ApiDependencies
+from wavstream.api.documents import problems
+from wavstream.api.middleware import AppId
+from wavstream.api.playback import as_of
+from wavstream.api.problems import problem
+from wavstream.catalog.transcriptions import Found, Transcription, TranscriptionStatus, words_of
+from wavstream.errors import Conflict, NotFound
+from wavstream.model.document import Document
+from wavstream.model.recording import Recording, Status
+from wavstream.model.times import Moment
+from wavstream.transcription.redaction import redaction_spans
+from wavstream.transcription.texts import MEDIA_TYPES, WRITERS
+from wavstream.transcription.transcript import Segment, Transcript, decode, names_of
+
+HITS = 5
+"""Of one transcript, in what is found."""
+_OFF = "This server makes no transcripts: whoever runs it can set WAVSTREAM_TRANSCRIPTION__ENGINE"
+
+
+class AskForTranscript(BaseModel):
+    """Transcribe a finished recording."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": [{"language": "en-US"}]},
+    )
+
+    language: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9-]+$")] | None = None
+    """Language, as a tag such as `en-US`; null: the recording's option, else the server's setting."""
+
+
+class TranscriptionDocument(Document):
+    """The work of transcribing a recording, and what became of it."""
+
+    id: str
+    recording_id: str
+    status: TranscriptionStatus
+    """waiting, running, done (the transcript can be read) or failed."""
+    progress: int
+    """Percent of the speech."""
+    language: str | None
+    engine: str | None
+    """Null until it was tried."""
+    attempts: int
+    """Times that it has failed."""
+    error: str | None
+    """Why it failed, for a person; of one that waits: why it did the last time."""
+    created_at: Moment
+    done_at: Moment | None
+
+
+class WordDocument(Document):
+    """One word."""
+
+    word: str
+    start_ms: int
+    """In the file."""
+    end_ms: int
+    call_start_ms: int
+    """In the call, from the start of the recording: pauses and what was trimmed lie between the two."""
+    confidence: float | None
+    """From 0 to 1; null: the engine does not say."""
+
+
+class SegmentDocument(Document):
+    """What one channel said in one go."""
+
+    channel: int
+    start_ms: int
+    end_ms: int
+    call_start_ms: int
+    text: str
+    words: list[WordDocument]
+
+
+class SpeakerDocument(Document):
+    """One channel of the file, and who is heard on it."""
+
+    channel: int
+    side: Literal["left", "right", "mono"]
+    legs: list[str]
+
+
+class TranscriptDocument(Document):
+    """What was said in a recording."""
+
+    id: str
+    recording_id: str
+    language: str
+    engine: str
+    timing: Literal["word", "segment"]
+    """`word`: each word has its own times; `segment`: they are spread over what was said in one go."""
+    duration_ms: int
+    speech_ms: int
+    """Of all channels together."""
+    work_ms: int
+    """CPU that it took on this server."""
+    speakers: list[SpeakerDocument]
+    segments: list[SegmentDocument]
+    """In the order in which they begin."""
+
+
+class RedactionDocument(Document):
+    """A stretch that may have to be redacted."""
+
+    kind: Literal["card_number"]
+    channel: int
+    start_ms: int
+    end_ms: int
+    call_start_ms: int
+    last_digits: str
+
+
+class Redactions(Document):
+    """What may have to be redacted; nothing was."""
+
+    recording_id: str
+    spans: list[RedactionDocument]
+
+
+class Hit(Document):
+    """A segment with one of the words that were looked for."""
+
+    channel: int
+    speaker: str
+    start_ms: int
+    text: str
+
+
+class FoundTranscript(Document):
+    """A transcript in which all words were found."""
+
+    recording_id: str
+    transcribed_at: Moment
+    language: str
+    hits: list[Hit]
+    """The first five."""
+
+
+class FoundTranscripts(Document):
+    """Transcripts in which all words were found, newest first."""
+
+    data: list[FoundTranscript]
+    next_cursor: str | None
+    """Give it as `cursor` to read on; null: there is no more."""
+
+
+def _words(text: str) -> str:
+    if not words_of(text):
+        raise ValueError("must have a letter or a digit")
+    return text
+
+
+class SearchQuery(BaseModel):
+    """What to look for."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    q: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_words)]
+    """Words, all of which are said, anywhere in the recording; large and small letters are the same."""
+    limit: Annotated[int, Field(ge=1, le=200)] = 20
+    cursor: str | None = None
+    """The `next_cursor` of the page before."""
+
+
+_NOTHING_SAID = AskForTranscript()
+
+
+def routes(parts: ApiDependencies) -> APIRouter:
+    """Return the routes of transcripts."""
+    router = APIRouter(tags=["transcripts"])
+    of_one = "/v1/recordings/{recording_id}"
+
+    async def recording_of(app_id: str, recording_id: str) -> Recording:
+        return as_of(parts.now(), await parts.commands.get(app_id=app_id, recording_id=recording_id))
+
+    async def document_of(app_id: str, recording_id: str) -> bytes:
+        recording = await recording_of(app_id, recording_id)
+        document = None
+        if recording.status is Status.AVAILABLE:
+            document = await parts.transcriptions.document(recording.id)
+        if document is None:
+            raise NotFound("the recording has no transcript")
+        return document
+
+    async def transcript_of(app_id: str, recording_id: str) -> Transcript:
+        document = await document_of(app_id, recording_id)
+        return await parts.downloads.run(app_id, decode, document)
+
+    @router.post(
+        f"{of_one}/transcription",
+        operation_id="transcribeRecording",
+        summary="Transcribe a recording",
+        description="Ask for a transcript of a finished recording. One that is under way goes on; one that failed, or "
+        "is there, is made anew. The body may be left out.",
+        status_code=202,
+        response_model=TranscriptionDocument,
+        response_description="The work: `waiting`, or `running`.",
+        responses=problems(400, 401, 404, 409, 413, 422, 503),
+    )
+    async def ask(recording_id: str, app_id: AppId, request: AskForTranscript = _NOTHING_SAID) -> Response:
+        recording = await recording_of(app_id, recording_id)
+        if recording.status is not Status.AVAILABLE:
+            raise Conflict(f"the recording is {recording.status}: there is no file", state=recording.status)
+        if parts.wake_transcriber is None:
+            return problem(503, _OFF)
+        language = request.language or recording.options.transcription_language
+        asked = await parts.transcriptions.ask(recording, language, parts.now())
+        parts.wake_transcriber()
+        return JSONResponse(_document(asked).as_json(), status_code=202)
+
+    @router.get(
+        f"{of_one}/transcription",
+        operation_id="readTranscription",
+        summary="Read how the transcription is",
+        response_model=TranscriptionDocument,
+        responses=problems(401, 404, 503),
+    )
+    async def read(recording_id: str, app_id: AppId) -> Response:
+        """Whether it waits, how far it is, whether it failed and why."""
+        recording = await recording_of(app_id, recording_id)
+        found = await parts.transcriptions.get(recording.id)
+        if found is None:
+            raise NotFound("nobody has asked for a transcript of the recording")
+        return JSONResponse(_document(found).as_json())
+
+    @router.get(
+        f"{of_one}/transcript",
+        operation_id="readTranscript",
+        summary="Read the transcript",
+        description="What was said, by channel, with the times of each word.",
+        response_model=TranscriptDocument,
+        responses=problems(401, 404, 503),
+    )
+    async def transcript(recording_id: str, app_id: AppId) -> Response:
+        return Response(await document_of(app_id, recording_id), media_type=JSONResponse.media_type)
+
+    def add_text(extension: str, name: str) -> None:
+        async def text(recording_id: str, app_id: AppId) -> Response:
+            found = await transcript_of(app_id, recording_id)
+            body = await parts.downloads.run(app_id, WRITERS[extension], found)
+            return Response(body, media_type=MEDIA_TYPES[extension])
+
+        media_type = MEDIA_TYPES[extension].partition(";")[0]
+        router.add_api_route(
+            f"{of_one}/transcript.{extension}",
+            text,
+            operation_id=f"readTranscript{extension.capitalize()}",
+            summary=f"Read the transcript as {name}",
+            description="Speakers are the legs of the call.",
+            response_class=Response,
+            responses={
+                200: {"content": {media_type: {"schema": {"type": "string"}}}},
+                **problems(401, 404, 503),
+            },
+        )
+
+    for extension, name in (("txt", "text"), ("srt", "SubRip"), ("vtt", "WebVTT")):
+        add_text(extension, name)
+
+    @router.get(
+        f"{of_one}/transcript/redactions",
+        operation_id="readRedactions",
+        summary="Read what may have to be redacted",
+        description="Numbers of payment cards that were said: digits with the right check digit. Nothing is redacted.",
+        response_model=Redactions,
+        responses=problems(401, 404, 503),
+    )
+    async def redactions(recording_id: str, app_id: AppId) -> Response:
+        found = await transcript_of(app_id, recording_id)
+        spans = await parts.downloads.run(app_id, redaction_spans, found)
+        return JSONResponse({"recording_id": found.recording_id, "spans": msgspec.to_builtins(spans)})
+
+    @router.get(
+        "/v1/transcripts",
+        operation_id="searchTranscripts",
+        summary="Look for words in transcripts",
+        description="The app's recordings in which all of the words were said, the newest transcript first.",
+        response_model=FoundTranscripts,
+        responses=problems(401, 422, 503),
+    )
+    async def search(query: Annotated[SearchQuery, Query()], app_id: AppId) -> Response:
+        limit = min(query.limit, parts.page_limit)
+        page = await parts.transcriptions.search(app_id, query.q, limit=limit, cursor=query.cursor)
+        wanted = frozenset(words_of(query.q))
+
+        def shown() -> list[dict[str, Any]]:
+            return [_found(each, wanted).as_json() for each in page.data]
+
+        data = await parts.downloads.run(app_id, shown)
+        return JSONResponse({"data": data, "next_cursor": page.next_cursor})
+
+    return router
+
+
+def _document(work: Transcription) -> TranscriptionDocument:
+    return TranscriptionDocument(
+        id=work.id,
+        recording_id=work.recording_id,
+        status=work.status,
+        progress=work.progress,
+        language=work.language,
+        engine=work.engine,
+        attempts=work.attempts,
+        error=work.error,
+        created_at=work.since,
+        done_at=work.done,
+    )
+
+
+def _found(found: Found, wanted: frozenset[str]) -> FoundTranscript:
+    transcript = decode(found.document)
+    names = names_of(transcript)
+    return FoundTranscript(
+        recording_id=found.recording_id,
+        transcribed_at=found.made,
+        language=transcript.language,
+        hits=[
+            Hit(channel=each.channel, speaker=names.get(each.channel, "?"), start_ms=each.start_ms, text=each.text)
+            for each in transcript.segments
+            if _has(each, wanted)
+        ][:HITS],
+    )
+
+
+def _has(segment: Segment, wanted: frozenset[str]) -> bool:
+    return not wanted.isdisjoint(words_of(segment.text))

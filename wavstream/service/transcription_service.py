@@ -1,0 +1,73 @@
+"""Transcripts as a running server makes them: the transcriber with its programs, by the settings.
+
+What the engine lacks (a package, a model, an address) does not refuse the start: calls are recorded all the same. It is
+in the log at the start, and each recording that asks for a transcript says so too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from wavstream.catalog.catalog import Catalog
+from wavstream.model.fact import Fact
+from wavstream.model.recording import Recording
+from wavstream.settings import TranscriptionSettings
+from wavstream.storage.local import LocalStorage
+from wavstream.storage.stores import FinishedFiles
+from wavstream.transcription.engines.choice import HTTP, EngineChoice, missing
+from wavstream.transcription.process import WorkerProcess
+from wavstream.transcription.transcriber import Transcriber
+
+log = structlog.get_logger(__name__)
+
+USUAL_MODEL = "whisper-1"
+"""What servers that transcribe call the model which each of them has."""
+
+
+def engine_choice(settings: TranscriptionSettings) -> EngineChoice:
+    """Return the engine that the settings choose."""
+    usual = USUAL_MODEL if settings.engine == HTTP else ""
+    return EngineChoice(
+        engine=settings.engine,
+        model=settings.model or usual,
+        url=settings.url or "",
+        key=None if settings.key is None else settings.key.get_secret_value(),
+        timeout_s=settings.timeout_s,
+        max_bytes=settings.max_bytes,
+        allow_http=settings.allow_http,
+        allow_localhost=settings.allow_localhost,
+    )
+
+
+def make_transcriber(
+    settings: TranscriptionSettings,
+    *,
+    catalog: Catalog,
+    files: FinishedFiles,
+    storage: LocalStorage,
+    spool: Path,
+    facts_of: Callable[[Recording, dict[str, Any]], Sequence[Fact]],
+    now: Callable[[], datetime],
+) -> Transcriber:
+    """Return what transcribes, not started yet; say in the log what its engine lacks."""
+    choice = engine_choice(settings)
+    if (todo := missing(choice)) is not None:
+        log.warning("transcription_engine_missing", engine=choice.engine, to_do=todo)
+    # An engine that asks a server may be silent for as long as that may take.
+    hang_s = max(settings.hang_s, settings.timeout_s + 30) if settings.engine == HTTP else settings.hang_s
+    return Transcriber(
+        catalog=catalog,
+        files=files,
+        storage=storage,
+        spool=spool,
+        processes=[WorkerProcess(choice, limit_s=hang_s) for _ in range(settings.workers)],
+        engine=choice.name,
+        language=settings.language,
+        facts_of=facts_of,
+        now=now,
+    )
