@@ -253,7 +253,11 @@ class Handshake(asyncio.Protocol):
         try:
             caller = done.result()
             token_session = None if caller.session_id is None else f"{caller.app_id}/{caller.session_id}"
-            self._endpoint.sessions.check_load(caller.app_id, session_id)
+            try:
+                self._endpoint.sessions.check_load(caller.app_id, session_id)
+            except LimitReached:
+                if self._unclaimed is None:
+                    raise  # else a node that has room may claim it
             if self._decided or (self._transport.is_closing() and not self._lost):
                 return
             if self._unclaimed is not None:
