@@ -34,7 +34,7 @@ from wavstream.cluster.kept_aside import KeptAside
 from wavstream.cluster.membership import NodeState
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.owners import Owners
-from wavstream.cluster.ownership import Owned, hash_of, shard_of
+from wavstream.cluster.ownership import hash_of, shard_of
 from wavstream.cluster.take_over import TakeOvers
 from wavstream.errors import DependencyError, TakenElsewhere
 from wavstream.journal.journal import Journal
