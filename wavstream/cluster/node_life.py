@@ -32,6 +32,7 @@ BEAT_S = 0.5
 LOOK_S = 0.1
 """How often it is looked whether somebody has become silent: the death of a node is noticed so much later at most."""
 LEAVE_S = 2.0
+START_S = 30.0
 CLOCKS_DIFFER_US = 1_000_000
 _CLOCKS_AGREE_US = 500_000
 _CLOCK_BEATS = 4
@@ -133,11 +134,24 @@ class NodeLife:
         """Join the others; raise OperatorError if this node may not (rule 2), EngineAway."""
         await self._table.watch(PREFIX, self._changed)
         await self._refuse_another()
-        await self._put()
+        await self._put_first()
         self._tasks = [
             asyncio.create_task(self._keep_beating(), name="node beats"),
             asyncio.create_task(self._keep_looking(), name="node watch"),
         ]
+
+    async def _put_first(self) -> None:
+        """Make the entry; where NATS has just been started, too, whose first answers take longer than others."""
+        give_up = asyncio.get_running_loop().time() + START_S
+        while True:
+            try:
+                await self._put()
+            except EngineAway:
+                if asyncio.get_running_loop().time() >= give_up:
+                    raise
+                await asyncio.sleep(BEAT_S)
+            else:
+                return
 
     def beat_now(self) -> None:
         """Tell the others at once what has changed of this node."""

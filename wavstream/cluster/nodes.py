@@ -279,10 +279,12 @@ class Nodes:
             if name is None:
                 with contextlib.suppress(EngineAway, EntryChanged):
                     name = await self._settle(place.session_id, going)
+            if going.is_over:
+                return True
             if name == self.name:
                 self._take_here(going)
                 return True
-            if name is not None and await self._relay(place.session_id, name, going):
+            if (name is not None and await self._relay(place.session_id, name, going)) or going.is_over:
                 return True
             if loop.time() >= give_up_s:
                 return False
@@ -342,6 +344,9 @@ class Nodes:
         except (OSError, TimeoutError, BadPreamble) as error:
             log.info("node_not_reached", node=name, address=state.address, error=str(error) or type(error).__name__)
             return False
+        if going.is_over:
+            owner.close()
+            return True
         relay = Relay(name, on_over=self._relay_over)
         self._relays.add(relay)
         self.opened.discard(going)
@@ -491,6 +496,11 @@ class _OnItsWay:
     def detach(self) -> int:
         """Return the descriptor, which is the caller's to close."""
         return self.take().detach()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was closed, or somebody has taken it."""
+        return self._sock is None
 
     def close(self) -> None:
         """Close it, unless somebody has taken it."""

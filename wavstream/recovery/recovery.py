@@ -132,6 +132,7 @@ class Recovery:
     def ask_first(self, ask: AskFirst) -> None:
         """Ask, before a session is brought back: other nodes may have it (docs/decisions/0029)."""
         self._ask_first = ask
+        self._has_what_is_nobodys = True  # on a disk that is this node's alone
 
     async def take_in(self, app_id: str, session_id: str, keys: Sequence[str], taken: Taken) -> None:
         """Bring back one session that another node had, the journals of which are in the folder now.
@@ -208,7 +209,7 @@ class Recovery:
                     self.done += len(keys)
             await self._settle_rows()
             self._is_brought_back = True
-            if self._boundary.index != 0:
+            if self._boundary.index != 0 and self._ask_first is None:
                 self.reconciled = True
                 return
             uploading = set() if self._uploading is None else await self._uploading()
@@ -231,12 +232,13 @@ class Recovery:
 
     async def _made_again_by_others(self) -> set[str]:
         """Return what other workers make again, once all of them know: their rows have no file meanwhile."""
-        while True:
+        while self._ask_first is None:  # else rows and files are those of this node
             found = await self._boundary.ask_all(MADE_AGAIN)
             known = [msgspec.json.decode(each, type=list[str] | None) for each in found.values()]
             if len(known) == len(self._boundary.others) and None not in known:
                 return {each for made_again in known for each in made_again or ()}
             await asyncio.sleep(_ASK_AGAIN_S)
+        return set()
 
     # ---- journals ----------------------------------------------------------------------------------------------
 
