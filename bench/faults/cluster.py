@@ -152,22 +152,12 @@ class _Round:
         process.freeze()
         self._report.injected(FROZEN)
         await asyncio.sleep(self._drawn.uniform(3.0, 4.0))
-        # Their media servers hear nothing any more, not even a PING, and dial again.
-        owned = [call for call in self._calls if not await self._answers(call)]
-        self._sender.drop([leg for call in owned for leg in call.legs])
-        for call in owned:
-            self._struck[call.session_id] = self._struck.get(call.session_id, 0) + 1
-            call.unknown(frozen_s - LOST_S - late_s, time.monotonic() + PTIME_S)
+        # Media servers hear nothing any more, not even a PING, and dial again: those of other nodes' calls do too, since
+        # which those are is not asked of a cluster of which a node stands still.
+        self._sender.drop([leg for call in self._calls for leg in call.legs])
         await self._broken(before, frozen_s - LOST_S - late_s, time.monotonic() + PTIME_S, FROZEN)
         process.thaw()
         await asyncio.sleep(2.0)
-
-    async def _answers(self, call: Call) -> bool:
-        """Return whether the call's node answers within a moment."""
-        with contextlib.suppress(httpx.HTTPError):
-            await self._nodes.http.get(f"/v1/sessions/{call.session_id}", headers=_HEADERS, timeout=1.0)
-            return True
-        return False
 
     def _opened(self) -> dict[str, int]:
         spoken = self._sender.spoken([leg for call in self._calls for leg in call.legs])
@@ -188,7 +178,7 @@ class _Round:
                 self._struck[call.session_id] = self._struck.get(call.session_id, 0) + 1
                 call.unknown(from_s, to_s)
                 if len(watched) < _WATCHED:
-                    watched.append(asyncio.create_task(self._resumed(call, fault)))
+                    watched.append(asyncio.create_task(self._resumed(call, fault, before)))
             if time.monotonic() > started_s + _BROKEN_S and self._sender.open(legs):
                 break
             await asyncio.sleep(_EVERY_S)
@@ -196,7 +186,7 @@ class _Round:
             self._report.fell(fault, f"{self._name}: not all legs had a stream again after {_BACK_S:g} s")
         await asyncio.gather(*watched)
 
-    async def _resumed(self, call: Call, fault: str) -> None:
+    async def _resumed(self, call: Call, fault: str, before: dict[str, int]) -> None:
         """Note how long it took from the dial of a leg, to which a node answered, until its call was recorded on."""
         give_up_s = time.monotonic() + _BACK_S
         while time.monotonic() < give_up_s:
@@ -208,7 +198,9 @@ class _Round:
             await asyncio.sleep(_EVERY_S)
         recorded_s = time.monotonic()
         spoken = self._sender.spoken(call.legs)
-        dialed_s = min(each.opened_s[-1] - each.took_s[-1] for each in spoken.values() if each.opened_s)
+        dialed_s = min(
+            each.opened_s[-1] - each.took_s[-1] for name, each in spoken.items() if len(each.opened_s) > before[name]
+        )
         took_s = recorded_s - dialed_s
         self._resumed_s[fault] = max(self._resumed_s.get(fault, 0.0), took_s)
         row = self._report.row(fault)

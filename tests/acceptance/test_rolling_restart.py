@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from tests.support.kills import heard_of
 from tests.support.nodes import Cluster, cluster, owner_of
 from tests.support.processes import start
 from tests.support.recorder import hear
@@ -24,6 +23,8 @@ from tests.support.waiting import WAIT_S, until
 from tests.support.weed import Weed
 
 SAID_S = 0.5
+WHATEVER_THE_LOAD = {"limits__loop_delay_s": 0, "limits__fold_delay_s": 0}
+"""A machine that is busy with other tests is no full node."""
 
 
 class Caller:
@@ -76,19 +77,17 @@ async def drain(nodes: Cluster, name: str, *words: str) -> int:
     return await command.wait()
 
 
-async def ended(nodes: Cluster, name: str) -> None:
-    """Take note of a node that has ended by itself."""
-    process = nodes.nodes.pop(name)
-    async with process:
-        pass
+async def ended(nodes: Cluster, name: str) -> int:
+    """Take note of a node that ends by its drain; the exit code."""
     await nodes.clients.pop(name).http.aclose()
+    return await nodes.nodes.pop(name).ended()
 
 
 @pytest.mark.timeout(600)
 async def test_a_rolling_restart_under_load_loses_nothing_but_the_time_of_the_reconnects(
     tmp_path: Path, weed: Weed
 ) -> None:
-    async with cluster(tmp_path, weed) as (nodes, _):
+    async with cluster(tmp_path, weed, **WHATEVER_THE_LOAD) as (nodes, _):
         callers = [Caller(nodes, number) for number in range(6)]
         await asyncio.gather(*(caller.speak() for caller in callers))  # every node has some
         recordings = [await nodes["a"].start(caller.session_id) for caller in callers]
@@ -97,7 +96,7 @@ async def test_a_rolling_restart_under_load_loses_nothing_but_the_time_of_the_re
         for name in nodes.names:
             await asyncio.gather(*(caller.speak() for caller in callers))
             assert await drain(nodes, name, "--wait", "0", "--stop") == 0
-            await ended(nodes, name)
+            assert await ended(nodes, name) == 0
             await asyncio.gather(*(caller.speak() for caller in callers))
             await nodes.start(name)
         await asyncio.gather(*(caller.speak() for caller in callers))
@@ -111,14 +110,14 @@ async def test_a_rolling_restart_under_load_loses_nothing_but_the_time_of_the_re
     for caller, file in zip(callers, files, strict=True):
         samples, _ = hear(file)
         assert len(caller.said) == 7
-        assert [heard_of(samples[:, 0], words) for words in caller.said] == [len(words) for words in caller.said]
+        assert [has(samples[:, 0], words) for words in caller.said] == [True] * 7
     assert all(caller.close_codes for caller in callers)
     assert {code for caller in callers for code in caller.close_codes} <= {1012, 1006}
 
 
 @pytest.mark.timeout(600)
 async def test_a_node_that_drains_keeps_its_calls_and_has_new_ones_go_to_another(tmp_path: Path, weed: Weed) -> None:
-    async with cluster(tmp_path, weed, "a", "b") as (nodes, _):
+    async with cluster(tmp_path, weed, "a", "b", **WHATEVER_THE_LOAD) as (nodes, _):
         old = Caller(nodes, 0)
         await old.speak()
         keeper = await owner_of(nodes, old.session_id)
@@ -141,7 +140,7 @@ async def test_a_node_that_drains_keeps_its_calls_and_has_new_ones_go_to_another
 
     assert 'wavstream_cluster_sessions{where="here"} 1.0' in placed.text
     samples, _ = hear(file)
-    assert heard_of(samples[:, 0], old.said[1]) == len(old.said[1])
+    assert has(samples[:, 0], old.said[1])
 
 
 async def fetched(nodes: Cluster, recording: dict[str, Any]) -> bytes:
@@ -150,6 +149,11 @@ async def fetched(nodes: Cluster, recording: dict[str, Any]) -> bytes:
     answer = await client.http.get(urlsplit(recording["url"]).path, follow_redirects=True)
     assert answer.status_code == 200, answer.text
     return answer.content
+
+
+def has(channel: NDArray[np.int16], words: NDArray[np.int16]) -> bool:
+    """Return whether these words are in a channel, all of them in one piece."""
+    return channel.astype("<i2").tobytes().find(words.astype("<i2").tobytes()) >= 0
 
 
 async def has_stage(nodes: Cluster, name: str) -> bool:

@@ -50,11 +50,16 @@ class Nodes:
         self.node = node
         self._database = database
         self._owner_of = owner_of
+        self._kept: set[str] = set()
+
+    def keep(self, session_id: str) -> None:
+        """Go on writing the rows of a session that another has claimed too: what was begun here is a recording."""
+        self._kept.add(session_id)
 
     def stamp(self, session_id: str) -> Owner | None:
         """Return what this node writes into the rows of a session; None: the session is another's, and it may not."""
         owner = self._owner_of(session_id)
-        if owner is None:
+        if owner is None or session_id in self._kept:
             return Owner(self.node, None)
         return owner if owner.node == self.node else None
 

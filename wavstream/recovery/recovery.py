@@ -48,6 +48,7 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.journal_summary import JournalSummary, read_headers, read_summary
 from wavstream.recovery.reconciliation import finished_since, reconcile
 from wavstream.recovery.restoring import Restoring, Taken
+from wavstream.sessions.deferred_stream import ANY
 from wavstream.sessions.registry import Sessions
 from wavstream.storage.local import LocalStorage
 from wavstream.workers.boundary import Alone, Boundary
@@ -146,6 +147,10 @@ class Recovery:
                     self._await_first_stream(row)
         finally:
             self._sessions.attach(app_id, session_id, self._clock.now_us())
+
+    def let_in(self, session_id: str) -> None:
+        """Let in the streams of any app that have waited for the session."""
+        self._sessions.attach(ANY, session_id, self._clock.now_us())
 
     def defer_streams(self) -> None:
         """Read, before the port opens, the headers of all journals: their streams wait for ``run`` (step 1)."""

@@ -148,11 +148,23 @@ class ClusterService:
         )
 
     def attach(
-        self, *, catalog: Catalog, publisher: Publisher, recorder: Recorder, sessions: Sessions, recovery: Recovery
+        self,
+        *,
+        catalog: Catalog,
+        publisher: Publisher,
+        recorder: Recorder,
+        sessions: Sessions,
+        recovery: Recovery,
+        now_us: Callable[[], int],
     ) -> None:
         """Have sessions of dead nodes recorded on here."""
         self.journals.attach(
-            catalog=catalog, publisher=publisher, recorder=recorder, sessions=sessions, recovery=recovery
+            catalog=catalog,
+            publisher=publisher,
+            recorder=recorder,
+            sessions=sessions,
+            recovery=recovery,
+            now_us=now_us,
         )
         self.nodes.takes_over_by(self.journals.take_overs.take)
 

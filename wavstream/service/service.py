@@ -421,6 +421,7 @@ class Service:
                 recorder=self.recorder,
                 sessions=self.sessions,
                 recovery=self.recovery,
+                now_us=self.clock.now_us,
             )
         self._gateway = GatewayCommands(
             commands,
