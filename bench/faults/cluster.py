@@ -152,8 +152,8 @@ class _Round:
         process.freeze()
         self._report.injected(FROZEN)
         await asyncio.sleep(self._drawn.uniform(3.0, 4.0))
-        # Media servers hear nothing any more, not even a PING, and dial again: those of other nodes' calls do too, since
-        # which those are is not asked of a cluster of which a node stands still.
+        # Media servers hear nothing any more, not even a PING, and dial again; here those of all calls do, since it
+        # is not known whose node stands still.
         self._sender.drop([leg for call in self._calls for leg in call.legs])
         await self._broken(before, frozen_s - LOST_S - late_s, time.monotonic() + PTIME_S, FROZEN)
         process.thaw()
