@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -109,7 +108,7 @@ class Body:
 
     async def look(self) -> None:
         """Seal, upload and delete what is due."""
-        now_s = time.monotonic()
+        now_s = asyncio.get_running_loop().time()
         self._look_at_journals(now_s)
         self._copier.look_after_lost()
         for kept in list(self._kept.values()):
@@ -134,7 +133,7 @@ class Body:
         """Note what the bucket has of a journal that goes on here; segments below ``before`` are of earlier owners."""
         self._may_have_more.add(session_id)
         prefix = folder_of(session_id)
-        kept = self._kept[journal_key] = _Kept(_NOTHING, 0, time.monotonic(), before=before)
+        kept = self._kept[journal_key] = _Kept(_NOTHING, 0, asyncio.get_running_loop().time(), before=before)
         for each in stored:
             if each.key == journal_key:
                 kept.stored.setdefault(each.segment, []).append(prefix + each.name)

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -99,7 +98,7 @@ class Copier:
     @property
     def away_s(self) -> float:
         """For how long the engine has taken nothing; 0: it does."""
-        return 0.0 if self._away_since_s is None else time.monotonic() - self._away_since_s
+        return 0.0 if self._away_since_s is None else self._loop.time() - self._away_since_s
 
     @property
     def waiting_bytes(self) -> int:
@@ -326,7 +325,7 @@ class Copier:
 
     def _note_away(self, error: EngineAway) -> None:
         if self._away_since_s is None:
-            self._away_since_s = time.monotonic()
+            self._away_since_s = self._loop.time()
             log.warning("tail_waits", error=str(error))
             for waiting in list(self._waiting.values()):  # rule 3
                 for _, then in waiting:

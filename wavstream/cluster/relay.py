@@ -26,7 +26,7 @@ class _Side(asyncio.Protocol):
         self.other: _Side
         self.transport: asyncio.Transport | None = None
         self._early: list[bytes] | None = []
-        """What came before the other side was there; uvloop reads what waits whatever is asked at ``connection_made``."""
+        """What came before the other side was there: uvloop reads what waits, whatever is asked of it."""
         self.has_ended = False
         """Whether it sends nothing more."""
         self.moved_bytes = 0

@@ -38,6 +38,12 @@ def cluster_metrics(
         yield MetricSample("wavstream_cluster_engine_away", text, is_away)
         text = "Bytes of journals in memory that NATS has not taken yet."
         yield MetricSample("wavstream_cluster_tail_bytes", text, journals.copier.waiting_bytes)
+        text = "Messages of journals that NATS has taken."
+        messages = journals.copier.counts.messages
+        yield MetricSample("wavstream_cluster_tail_messages_total", text, messages, MetricType.COUNTER)
+        if journals.body is not None:
+            text = "Sealed segments of journals that wait to be uploaded."
+            yield MetricSample("wavstream_cluster_journal_parts_waiting", text, journals.body.waiting)
         for what, count in (("taken", journals.take_overs.taken), ("let_go", journals.take_overs.let_go)):
             text = "Sessions that this node has taken from others, and that others have taken from it."
             name = "wavstream_cluster_take_overs_total"

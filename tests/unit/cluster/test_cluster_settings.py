@@ -46,7 +46,7 @@ def test_servers_may_be_several(given: Any, servers: tuple[str, ...]) -> None:
         ("address", "a b:1", "must be a host and a port"),
         ("address", "fd00:::5:1", "must be a host and a port"),
         ("replicas", 6, "less than or equal to 5"),
-        ("lease_s", 0.5, "greater than or equal to 1"),
+        ("lease_s", 1.9, "greater than or equal to 2"),
         ("shards", 65, "less than or equal to 64"),
     ],
 )

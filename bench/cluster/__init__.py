@@ -1,0 +1,4 @@
+"""A cluster in virtual time: the real code that owns, copies, takes over and joins, on an engine that breaks on purpose.
+
+``python -m bench.cluster --sessions 100000 --seed 7`` runs it; bench/README.md says what it shows.
+"""

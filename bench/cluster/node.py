@@ -1,0 +1,457 @@
+"""A node of the simulation: the real life, owners, copier, body, joiner and take-overs, above journals of real files.
+
+What is not here is the recording itself: a call is a journal of which samples its leg said when, and its file is the
+list of those. Rules:
+
+1. Each call is visited once a slot, those of a shard together, as the ticker does it.
+2. A stop is answered when its record is in the tail, or after a second (``Copier.when_copied``).
+3. A file is made from the local journal; then its row is written, then the file is uploaded, then its row says so, and
+   only then the journal goes, the bucket's part first, and the session's entry last.
+4. A process that is started again asks for each session of which it has a journal before it answers anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bench.cluster.engine import SimLog, SimTable
+from bench.cluster.outside import FILES
+from bench.cluster.virtual_time import Process
+from wavstream.catalog.nodes import Owner
+from wavstream.cluster.body import Body
+from wavstream.cluster.copier import Copier
+from wavstream.cluster.engine import EngineAway, EntryChanged
+from wavstream.cluster.joiner import Joiner
+from wavstream.cluster.kept_aside import KeptAside
+from wavstream.cluster.membership import NodeState
+from wavstream.cluster.node_life import NodeLife
+from wavstream.cluster.owners import Owners
+from wavstream.cluster.ownership import Owned, hash_of, shard_of
+from wavstream.cluster.take_over import TakeOvers
+from wavstream.errors import DependencyError, TakenElsewhere
+from wavstream.journal.journal import Journal
+from wavstream.journal.raw_batches import batches_from
+from wavstream.journal.records import RECORD, RecordKind
+from wavstream.journal.segment_reader import read_header_of
+from wavstream.journal.segments import SegmentFile, journals_in, segment_path
+from wavstream.model.ids import new_id
+from wavstream.recovery.restoring import Taken
+from wavstream.removals import Removals
+
+if TYPE_CHECKING:
+    from bench.cluster.world import Leg, World
+
+APP = "app"
+WAITS_FOR_LEG_S = 10.0
+RETRY_S = 1.0
+SHARDS = 8
+
+
+class Refused(Exception):
+    """A leg was not taken: it comes again."""
+
+
+def spoken(start_us: int, end_us: int, now_us: int) -> bytes:
+    """Return the record of what a leg said between two places of its time."""
+    said = (end_us - start_us).to_bytes(4, "little")
+    return RECORD.pack(len(said), RecordKind.FRAME, 0, 0, now_us, start_us) + said
+
+
+def stop(now_us: int) -> bytes:
+    """Return the record of a stop."""
+    return RECORD.pack(0, RecordKind.EVENT, 0, 0, now_us, 0)
+
+
+@dataclass(slots=True)
+class Told:
+    """What a journal has."""
+
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    is_stopped: bool = False
+
+
+def told_by(payloads: Sequence[bytes]) -> Told:
+    """Return what the batches of a journal tell, in their order."""
+    told = Told()
+    for payload in payloads:
+        at = 0
+        while at < len(payload):
+            length, kind, _, _, _, position = RECORD.unpack_from(payload, at)
+            at += RECORD.size
+            if kind == RecordKind.EVENT:
+                told.is_stopped |= True
+            else:
+                said = int.from_bytes(payload[at : at + length], "little")
+                if told.ranges and told.ranges[-1][1] == position:
+                    told.ranges[-1] = (told.ranges[-1][0], position + said)
+                else:
+                    told.ranges.append((position, position + said))
+            at += length
+    return told
+
+
+class Call:
+    """A session that is recorded here."""
+
+    def __init__(self, node: Node, session_id: str, journal: Journal, *, heard_us: int = 0) -> None:
+        self.node = node
+        self.session_id = session_id
+        self.journal = journal
+        self.file: SegmentFile | None = None
+        self.leg: Leg | None = None
+        self.heard_us = heard_us
+        """Up to where the leg's time is in the journal."""
+        self.is_ended = False
+        self.silent_since_s = node.now_s()
+        self.unacked: deque[tuple[int, int, int]] = deque()
+        """Batches that nobody has acknowledged: number, and what was said in it."""
+
+    def visit(self) -> None:
+        """Write what the leg has said since the last visit."""
+        if self.leg is not None:
+            start_us = max(self.heard_us, self.leg.connected_us)
+            end_us = self.leg.now_us()
+            if end_us > start_us:
+                self.unacked.append((self.journal.next_number, start_us, end_us))
+                self.journal.append(spoken(start_us, end_us, end_us))
+                self.heard_us = end_us
+        self.write()
+        copied = self.node.copier.copied_through(self.journal.key)
+        while self.unacked and self.unacked[0][0] <= copied:
+            _, start_us, end_us = self.unacked.popleft()
+            self.node.world.acknowledged(self.session_id, start_us, end_us)
+
+    def write(self) -> None:
+        """Write what was appended to the file, as ``JournalWriter`` does, and hand it to the copier."""
+        journal = self.journal
+        journal.flush()
+        journal.unsubmitted_bytes = 0
+        while journal.queue:
+            entry = journal.queue.popleft()
+            assert isinstance(entry, tuple)
+            segment, payload, has_event = entry
+            if segment > journal.loop_segment or self.file is None:
+                self.close()
+                journal.loop_segment = segment
+                self.file = SegmentFile(
+                    self.node.folder, key=journal.key, app_id=APP, session_id=self.session_id, segment=segment
+                )
+            number = journal.next_number
+            self.file.write(number, payload, is_twice=has_event)
+            journal.next_number += 1
+            journal.written = self.file.position
+            self.node.copier.put(journal, segment, number, payload, has_event)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+    def drop(self) -> None:
+        """Let go of the leg."""
+        if self.leg is not None:
+            self.leg.drop()
+            self.leg = None
+
+
+class _Leases:
+    """Which journals are needed: those of calls, until their files are in the store."""
+
+    def __init__(self) -> None:
+        self.needed: dict[str, Journal] = {}
+
+    def journals(self) -> list[Journal]:
+        """Return them."""
+        return list(self.needed.values())
+
+    def first_segment(self, _key: str) -> int:
+        """Return the first that is needed: all are."""
+        return 1
+
+
+class _Sessions:
+    """What take-overs ask of ``Sessions``: there is nothing to defer, legs wait at ``Node.accept``."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def defer(self, _app_id: str, _session_id: str) -> None:
+        """Do nothing."""
+
+
+class Node:
+    """One process of a node, from its start to its death."""
+
+    def __init__(self, world: World, name: str, folder: Path) -> None:
+        self.world = world
+        self.name = name
+        self.folder = folder
+        self.process = Process(name)
+        self.calls: dict[str, Call] = {}
+        self.is_up = False
+        self.leases = _Leases()
+        self._restored: dict[str, asyncio.Event] = {}
+
+    def now_s(self) -> float:
+        """Return the time of the process."""
+        return asyncio.get_running_loop().time()
+
+    async def run(self) -> None:
+        """Start, and go on until killed; begin again where the engine is away."""
+        world, name = self.world, self.name
+        table: Any = SimTable(world.core, self.process)
+        engine_log: Any = SimLog(world.core, self.process)
+        self.owners = Owners(table, node=name, shards=SHARDS, claim_wait_s=5.0)
+        self.life = NodeLife(
+            table,
+            state=NodeState(name=name, installation=name),
+            lease_s=2.0,
+            load=lambda: 0.1,
+            is_draining=lambda: False,
+            now_us=lambda: int(self.now_s() * 1e6),
+            wall_us=lambda: int((self.now_s() + world.wall_off_s.get(name, 0.0)) * 1e6),
+        )
+        store: Any = world.store
+        rows: Any = world.database
+        self.copier = Copier(
+            engine_log,
+            node=name,
+            owners=self.owners,
+            folder=self.folder,
+            tail_bytes=world.tail_bytes,
+            tail_age_s=world.core.tail_age_s,
+        )
+        leases: Any = self.leases
+        self.body = Body(
+            store,
+            node=name,
+            folder=self.folder,
+            segment_s=world.segment_s,
+            leases=leases,
+            copier=self.copier,
+            owners=self.owners,
+        )
+        parts: Any = self
+        sessions: Any = _Sessions()
+        self.take_overs = TakeOvers(
+            node=name,
+            owners=self.owners,
+            life=self.life,
+            joiner=Joiner(engine_log, node=name, store=store, folder=self.folder, spool=self.folder / "spool"),
+            rows=rows,
+            aside=KeptAside(self.folder, rows=rows, removals=Removals()),
+            copier=self.copier,
+            body=self.body,
+            folder=self.folder,
+            sessions=sessions,
+            recorder=parts,
+            recovery=parts,
+        )
+        await self._until(self.owners.start)
+        await self._until(self.life.start)
+        await self._bring_back()
+        self.is_up = True
+        for work in (self.take_overs.run, self.body.run, *(self._visits(shard) for shard in range(SHARDS))):
+            self.process.spawn(work())
+
+    async def _until(self, start: Callable[[], Any]) -> None:
+        while True:
+            try:
+                await start()
+            except EngineAway:
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    def kill(self) -> None:
+        """Die, in the middle of whatever is done."""
+        self.is_up = False
+        self.process.kill()
+        self.world.core.forget(self.process)
+        for call in self.calls.values():
+            call.close()
+            call.drop()
+        self.calls.clear()
+
+    def _visits(self, shard: int) -> Callable[[], Any]:
+        async def visit() -> None:
+            slot_s = self.world.slot_s
+            await asyncio.sleep(slot_s * shard / SHARDS)
+            while True:
+                for session_id, call in list(self.calls.items()):
+                    if not call.is_ended and shard_of(session_id, SHARDS) == shard:
+                        call.visit()
+                        if call.leg is None and self.now_s() - call.silent_since_s >= WAITS_FOR_LEG_S:
+                            self._end(call)
+                await asyncio.sleep(slot_s)
+
+        return visit
+
+    # ---- legs ------------------------------------------------------------------------------------------------------
+
+    async def accept(self, leg: Leg, *, is_relayed: bool = False) -> Call:
+        """Take a leg, here or at the node that has its session; raise Refused."""
+        session_id = leg.session_id
+        while True:
+            try:
+                owned = self.owners.owner(session_id) or await self.owners.claim(session_id, APP)
+                if owned.node == self.name:
+                    return await self._take_leg(leg)
+                if self.life.is_alive(owned.node):
+                    other = self.world.nodes.get(owned.node)
+                    if is_relayed or other is None or not other.is_up or self.world.is_cut(self.name, owned.node):
+                        raise Refused
+                    leg.via = self
+                    return await other.process.spawn(other.accept(leg, is_relayed=True))
+                await self.take_overs.take(owned)
+            except EntryChanged:
+                continue
+            except DependencyError as error:
+                raise Refused from error
+
+    async def _take_leg(self, leg: Leg) -> Call:
+        session_id = leg.session_id
+        await self.take_overs.settled(session_id)
+        if self.world.is_over(session_id) or not self.owners.is_own(session_id):
+            raise Refused
+        call = self.calls.get(session_id)
+        if call is None:
+            call = self._begin(session_id, Journal(key=new_id(), app_id=APP, session_id=session_id))
+        if call.is_ended:
+            raise Refused
+        call.drop()
+        call.leg = leg
+        return call
+
+    def hang_up(self, call: Call) -> None:
+        """Note that the leg has ended as it wanted."""
+        if call.leg is not None:
+            call.visit()
+            call.leg = None
+        self._end(call)
+
+    def lose(self, call: Call, leg: Leg) -> None:
+        """Note that a leg is gone, and may come back."""
+        if call.leg is leg:
+            call.visit()
+            call.leg = None
+            call.silent_since_s = self.now_s()
+
+    # ---- recordings ------------------------------------------------------------------------------------------------
+
+    def _begin(self, session_id: str, journal: Journal, *, heard_us: int = 0) -> Call:
+        call = self.calls[session_id] = Call(self, session_id, journal, heard_us=heard_us)
+        self.leases.needed[journal.key] = journal
+        self.process.spawn(self._save(call, "started"))
+        return call
+
+    async def _save(self, call: Call, state: str) -> bool:
+        while self.calls.get(call.session_id) is call:
+            owned = self.owners.owner(call.session_id)
+            if owned is None or owned.node != self.name:
+                return False
+            try:
+                return await self.world.database.save(call.session_id, Owner(self.name, owned.epoch), state)
+            except DependencyError:
+                await asyncio.sleep(RETRY_S)
+        return False
+
+    def _end(self, call: Call) -> None:
+        if not call.is_ended:
+            call.is_ended = True
+            self.process.spawn(self._finish(call))
+
+    async def _finish(self, call: Call, *, is_stopped: bool = False) -> None:
+        """Make the file, and let everything go (rule 3)."""
+        call.drop()
+        journal = call.journal
+        if not is_stopped:
+            journal.append_event(stop(int(self.now_s() * 1e6)))
+            call.write()
+        copied = asyncio.get_running_loop().create_future()
+        self.copier.when_copied(journal, journal.next_number, lambda: copied.done() or copied.set_result(None))
+        await copied  # rule 2
+        call.close()
+        call.visit()
+        if self.copier.copied_through(journal.key) >= journal.next_number - 1 and self._is_ours(call):
+            self.world.stop_acknowledged(call.session_id)
+        told = self._read(journal.key)
+        if not await self._save(call, "started") or not await self._save(call, "completed"):
+            return
+        while self._is_ours(call):
+            with suppress(DependencyError):
+                content = msgspec.json.encode(told.ranges)
+                await self.world.store.put(f"{FILES}/{hash_of(call.session_id)}", content)
+                break
+            await asyncio.sleep(RETRY_S)
+        if not self._is_ours(call) or not await self._save(call, "stored"):
+            return
+        self.world.finished(call.session_id)
+        self.leases.needed.pop(journal.key, None)
+        await self.body.look()
+        while not await self.body.clear(call.session_id):
+            await asyncio.sleep(RETRY_S)
+        for segment in journals_in(self.folder).journals.get(journal.key, ()):
+            segment_path(self.folder, journal.key, segment).unlink(missing_ok=True)
+        await self.owners.release(call.session_id)
+        self.calls.pop(call.session_id, None)
+
+    def _is_ours(self, call: Call) -> bool:
+        return self.calls.get(call.session_id) is call and self.owners.is_own(call.session_id)
+
+    def _read(self, key: str) -> Told:
+        return told_by([each.payload for each in batches_from(self.folder, key, 0, 0, max_bytes=1 << 40)])
+
+    async def take_in(self, _app_id: str, session_id: str, keys: Sequence[str], taken: Taken) -> None:
+        """Go on with a session that was joined into the folder; ``Recovery.take_in``."""
+        self._go_on(session_id, keys, taken)
+
+    def let_in(self, session_id: str) -> None:
+        """Let in what has waited; ``Recovery.let_in``."""
+
+    def _go_on(self, session_id: str, keys: Sequence[str], taken: Taken) -> None:
+        for key in keys:
+            start, told = taken.starts[key], self._read(key)
+            journal = Journal(key=key, app_id=APP, session_id=session_id, segment=start.segment, number=start.batch)
+            heard_us = told.ranges[-1][1] if told.ranges else 0
+            call = self._begin(session_id, journal, heard_us=heard_us)
+            if told.is_stopped:
+                call.is_ended = True
+                self.process.spawn(self._finish(call, is_stopped=True))
+
+    async def _bring_back(self) -> None:
+        """Ask for the sessions of the journals that are here (rule 4)."""
+        for key, segments in journals_in(self.folder).journals.items():
+            session_id = read_header_of(segment_path(self.folder, key, segments[0])).session_id
+            while True:
+                try:
+                    taken = await self.take_overs.ask(APP, session_id, [key])
+                except TakenElsewhere:
+                    break
+                except DependencyError:
+                    taken = None
+                if taken is not None:
+                    self._go_on(session_id, [key], taken)
+                    break
+                await asyncio.sleep(RETRY_S)
+
+    def let_go(self, session_id: str, *, then: Callable[[Journal], None]) -> list[str]:
+        """Do nothing more with a session that another has; ``Recorder.let_go``."""
+        call = self.calls.pop(session_id, None)
+        if call is None:
+            return []
+        call.is_ended = True
+        call.close()
+        call.drop()
+        self.leases.needed.pop(call.journal.key, None)
+        then(call.journal)
+        return [session_id]
