@@ -15,7 +15,7 @@ from wavstream.errors import OperatorError
 if TYPE_CHECKING:
     import psycopg
 
-ONCE_LOCK = 0x7761_7673_03
+ONCE_LOCK = 0x7761767374720003
 """Of ``pg_try_advisory_lock``; ``postgres_engine`` and ``postgres_schema`` have others."""
 
 

@@ -13,7 +13,7 @@ from wavstream.storage.links import rotate_link_keys
 
 
 async def rotate_links(settings: Settings, console: Console) -> None:
-    """End every link that was handed out; a running server notices within a second. Raise OperatorError in a cluster."""
+    """End every link that was handed out; a running server notices within a second. Raise OperatorError (cluster)."""
     if settings.cluster.nats_url is not None:
         raise OperatorError(
             "the nodes of a cluster make their link keys of the master key: links end with it; stop all nodes, run "
