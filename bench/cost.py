@@ -11,9 +11,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from bench.processes import USUAL, Measured, ServerPlan, python_peer, recorder_peer, wavstream_server
 from bench.senders import PEERS, built, fastest_generator
@@ -80,9 +81,10 @@ def frame_cost(
     dialect: str = "pcm",
     generator_type: type[Generator] | None = None,
     plan: ServerPlan = USUAL,
+    settings: Mapping[str, object] = MappingProxyType({}),
 ) -> FrameCost:
-    """Run a load on a fresh server and return what it cost; ``seconds`` are 10 at least."""
-    with wavstream_server(pinned, plan) as server:
+    """Run a load on a fresh server of these settings and return what it cost; ``seconds`` are 10 at least."""
+    with wavstream_server(pinned, plan, **settings) as server:
         watch = _Clockwork(server, seconds)
         request = LoadRequest(
             url=server.url, legs=legs, duration_s=seconds, burst=burst, verify=verify, dialect=dialect, keep=True

@@ -432,6 +432,9 @@ class Node:
         """Go on with a session that was joined into the folder; ``Recovery.take_in``."""
         self._go_on(session_id, keys, taken)
 
+    def let_in(self, session_id: str) -> None:
+        """Let in what has waited; ``Recovery.let_in``."""
+
     def _go_on(self, session_id: str, keys: Sequence[str], taken: Taken) -> None:
         for key in keys:
             start, told = taken.starts[key], self._read(key)

@@ -51,6 +51,9 @@ RESUMES_S = 3.0
 _TALK_S = 1.0
 _SETTLED_S = 120.0
 _EVERY_S = 0.05
+_BROKEN_S = 1.0
+"""Within which streams to a process that was killed have ended."""
+_BACK_S = 60.0
 _WATCHED = 6
 """Calls that are looked at after a kill."""
 _DOWN_S = (0.2, 14.0)
@@ -96,6 +99,7 @@ class _Round:
         self._calls: list[Call] = []
         self._struck: dict[str, int] = {}
         """By call: kills and freezes that broke its streams."""
+        self._resumed_s: dict[str, float] = {}
 
     async def run(self, count: int, freezes: Sequence[bool]) -> None:
         """Do a round; each of ``freezes``: whether a node is frozen, or something killed."""
@@ -132,8 +136,12 @@ class _Round:
         late_s = self._nodes.slowness_s(time.monotonic() - 1.0, time.monotonic())
         killed_s, dead_s = process.kill()
         self._report.injected(NODE_KILLED)
-        await self._broken(before, killed_s - LOST_S - late_s, dead_s, NODE_KILLED, down_s)
-        await self._nodes.start_again(process)
+        watching = asyncio.create_task(self._broken(before, killed_s - LOST_S - late_s, dead_s, NODE_KILLED))
+        try:
+            await asyncio.sleep(down_s)
+            await self._nodes.start_again(process)
+        finally:
+            await watching
 
     async def _freeze(self) -> None:
         """Let a node stand still until others have its calls, and then go on."""
@@ -144,46 +152,43 @@ class _Round:
         process.freeze()
         self._report.injected(FROZEN)
         await asyncio.sleep(self._drawn.uniform(3.0, 4.0))
-        # Their media servers hear nothing any more, not even a PING, and dial again.
-        owned = [call for call in self._calls if not await self._answers(call)]
-        self._sender.drop([leg for call in owned for leg in call.legs])
-        for call in owned:
-            self._struck[call.session_id] = self._struck.get(call.session_id, 0) + 1
-            call.unknown(frozen_s - LOST_S - late_s, time.monotonic() + PTIME_S)
-        await self._broken(before, frozen_s - LOST_S - late_s, time.monotonic() + PTIME_S, FROZEN, 6.0)
+        # Media servers hear nothing any more, not even a PING, and dial again; here those of all calls do, since it
+        # is not known whose node stands still.
+        self._sender.drop([leg for call in self._calls for leg in call.legs])
+        await self._broken(before, frozen_s - LOST_S - late_s, time.monotonic() + PTIME_S, FROZEN)
         process.thaw()
         await asyncio.sleep(2.0)
-
-    async def _answers(self, call: Call) -> bool:
-        """Return whether the call's node answers within a moment."""
-        with contextlib.suppress(httpx.HTTPError):
-            await self._nodes.http.get(f"/v1/sessions/{call.session_id}", headers=_HEADERS, timeout=1.0)
-            return True
-        return False
 
     def _opened(self) -> dict[str, int]:
         spoken = self._sender.spoken([leg for call in self._calls for leg in call.legs])
         return {name: len(each.opened_s) for name, each in spoken.items()}
 
-    async def _broken(self, before: dict[str, int], from_s: float, to_s: float, fault: str, wait_s: float) -> None:
-        """Promise nothing of what was sent then by calls whose streams broke, and see that these are recorded on."""
-        until_s = time.monotonic() + wait_s
-        struck: list[Call] = []
-        while time.monotonic() < until_s:
-            spoken = self._sender.spoken([*before])
+    async def _broken(self, before: dict[str, int], from_s: float, to_s: float, fault: str) -> None:
+        """Promise nothing of what was sent then by calls whose streams broke; return when all are recorded on."""
+        legs, started_s = [*before], time.monotonic()
+        watched: list[asyncio.Task[None]] = []
+        struck: set[Call] = set()
+        while time.monotonic() < started_s + _BACK_S:
+            spoken = self._sender.spoken(legs)
             again = {name for name, each in spoken.items() if len(each.opened_s) > before[name]}
             for call in self._calls:
-                if call not in struck and again & set(call.legs):
-                    struck.append(call)
-                    self._struck[call.session_id] = self._struck.get(call.session_id, 0) + 1
-                    call.unknown(from_s, to_s)
-                    if len(struck) <= _WATCHED:
-                        await self._resumed(call, fault)
+                if call in struck or not again & set(call.legs):
+                    continue
+                struck.add(call)
+                self._struck[call.session_id] = self._struck.get(call.session_id, 0) + 1
+                call.unknown(from_s, to_s)
+                if len(watched) < _WATCHED:
+                    watched.append(asyncio.create_task(self._resumed(call, fault, before)))
+            if time.monotonic() > started_s + _BROKEN_S and self._sender.open(legs):
+                break
             await asyncio.sleep(_EVERY_S)
+        else:
+            self._report.fell(fault, f"{self._name}: not all legs had a stream again after {_BACK_S:g} s")
+        await asyncio.gather(*watched)
 
-    async def _resumed(self, call: Call, fault: str) -> None:
-        """Note how long it took from a leg's dial until its call was recorded on."""
-        give_up_s = time.monotonic() + 4 * RESUMES_S
+    async def _resumed(self, call: Call, fault: str, before: dict[str, int]) -> None:
+        """Note how long it took from the dial of a leg, to which a node answered, until its call was recorded on."""
+        give_up_s = time.monotonic() + _BACK_S
         while time.monotonic() < give_up_s:
             with contextlib.suppress(httpx.HTTPError, ValueError):
                 answer = await self._nodes.http.get(f"/v1/sessions/{call.session_id}", headers=_HEADERS, timeout=2.0)
@@ -191,12 +196,16 @@ class _Round:
                 if any(stream.get("received_ms", 0) > 0 for stream in streams):
                     break
             await asyncio.sleep(_EVERY_S)
+        recorded_s = time.monotonic()
         spoken = self._sender.spoken(call.legs)
-        dialed_s = max(each.opened_s[-1] - each.took_s[-1] for each in spoken.values() if each.opened_s)
-        took_s = time.monotonic() - dialed_s
+        dialed_s = min(
+            each.opened_s[-1] - each.took_s[-1] for name, each in spoken.items() if len(each.opened_s) > before[name]
+        )
+        took_s = recorded_s - dialed_s
+        self._resumed_s[fault] = max(self._resumed_s.get(fault, 0.0), took_s)
         row = self._report.row(fault)
-        row.worst_shift_s = max(row.worst_shift_s, took_s)
-        if took_s > RESUMES_S + self._nodes.slowness_s(dialed_s, time.monotonic()):
+        row.note = f"recorded on {self._resumed_s[fault]:.1f} s after the dial at most"
+        if took_s > RESUMES_S + self._nodes.slowness_s(dialed_s, recorded_s):
             row.fell.append(f"{self._name}: {call.session_id} was recorded on {took_s:.1f} s after its leg had dialed")
 
     async def _streaming(self) -> None:

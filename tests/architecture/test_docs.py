@@ -223,8 +223,8 @@ def spellings(value: object) -> tuple[str, ...]:
 
 def test_operations_has_every_metric_and_no_other() -> None:
     service = ROOT / "wavstream" / "service"
-    sources = (ROOT / "wavstream" / "metrics.py", service / "collect_metrics.py", service / "worker_metrics.py")
-    sources += (service / "cluster_metrics.py",)
+    kinds = ("collect_metrics.py", "worker_metrics.py", "cluster_metrics.py")
+    sources = [ROOT / "wavstream" / "metrics.py", *(service / each for each in kinds)]
     named = re.compile(r'"(wavstream_\w+[a-z])"')
     counted = {metric for source in sources for metric in named.findall(source.read_text("utf-8"))}
     told = set(re.findall(r"`(wavstream_\w+)`", (ROOT / "docs" / "operations.md").read_text("utf-8")))

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.cluster import a_name, owning, written
+from tests.support.cluster_engine import a_name, owning, written
 from tests.support.nats import NatsCluster, NatsServer
 from tests.support.waiting import until
 from wavstream.cluster.engine import EntryChanged

@@ -77,6 +77,10 @@ class MemoryStore(ObjectStore):
             raise FileNotFoundError(key)
         return io.BufferedReader(io.BytesIO(self.objects[key]))
 
+    async def list(self, prefix: str) -> list[str]:
+        self._may("read")
+        return sorted(key for key in self.objects if key.startswith(prefix))
+
     async def delete(self, keys: Iterable[str]) -> None:
         self._may("delete")
         for key in keys:

@@ -283,6 +283,13 @@ class ServerProcess:
         self.last_words = words.decode().splitlines()
         return await process.wait()
 
+    async def ended(self) -> int:
+        """Wait for the end that somebody else has asked for; the exit code."""
+        process, self._process = self._process, None
+        assert process is not None
+        self.last_words = (await asyncio.wait_for(process.stderr.read(), WAIT_S)).decode().splitlines()
+        return await process.wait()
+
     async def __aenter__(self) -> ServerProcess:
         return self
 

@@ -84,8 +84,15 @@ class ApiDependencies:
     """Life of the addresses of the store to which a link to an uploaded file leads; None: it is sent from here."""
     trusted_proxies: Networks = ()
     """Whose ``X-Forwarded-For`` counts."""
+    media_urls: Callable[[str | None], str | None] | None = None
+    """Returns the start of media URLs at the node that has a session, or will; None: there is no cluster."""
     cors_origins: Sequence[str] = ()
     """Whose pages may read answers; ``*`` alone: everybody's."""
+
+    def media_url_of(self, session_id: str | None) -> dict[str, str]:
+        """Return where a session is streamed to, as a part of an answer; of a server that is alone it is known."""
+        url = None if self.media_urls is None else self.media_urls(session_id)
+        return {} if url is None else {"media_url": url}
 
     def reads(self, recording: Recording) -> FairPool:
         """Return the pool that reads the file of the recording."""

@@ -112,7 +112,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         """Make a session known before its streams, with what is known of the call."""
         call = CallFacts(from_=request.from_, to=request.to, direction=request.direction, vendor_ids=request.vendor_ids)
         view = await commands.announce(app_id=app_id, session_id=request.session_id, call=call)
-        return JSONResponse(view.as_json(), status_code=201)
+        return JSONResponse(view.as_json() | parts.media_url_of(request.session_id), status_code=201)
 
     @router.get(
         f"/sessions/{{session_id:{ANY_TEXT}}}",
@@ -123,7 +123,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         responses=problems(401, 404),
     )
     async def read(session_id: str, app_id: AppId) -> Response:
-        return JSONResponse(commands.session(app_id, session_id).as_json())
+        return JSONResponse(commands.session(app_id, session_id).as_json() | parts.media_url_of(session_id))
 
     @router.post(
         "/stream-tokens",
@@ -141,6 +141,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
             app_id=app_id, session_id=request.session_id, expires_at=expires_at, key_id=key_id
         )
         made = StreamToken(token=token, session_id=request.session_id, expires_at=expires_at)
-        return JSONResponse(made.as_json(), status_code=201, headers={"Cache-Control": "no-store"})
+        answer = made.as_json() | parts.media_url_of(request.session_id)
+        return JSONResponse(answer, status_code=201, headers={"Cache-Control": "no-store"})
 
     return router

@@ -6,16 +6,19 @@
    without knowing it still writes changes nothing, and announces nothing.
 3. A node asks before it moves a file into its storage (``is_ours``), and looks after rows, files and uploads of its own
    alone.
+4. A row of before there were nodes says nothing, and is nobody's: that a file or a journal is not here is no reason to
+   give it up. Whoever has its file takes it at its start (``adopt``), and whoever has its journal by writing it.
 
 Without a cluster no row says anything, and nothing is asked.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, or_, select, update
 
 from wavstream.catalog.database import Database
 from wavstream.catalog.recording_rows import recording_of
@@ -23,6 +26,7 @@ from wavstream.catalog.tables import recordings
 from wavstream.model.recording import Recording, Status
 
 _COLUMNS = recordings.c
+_ROWS_AT_ONCE = 500
 _ENDED_WITHOUT_FILE = (Status.ABSENT, Status.EXPIRED, Status.DELETED)
 
 
@@ -46,17 +50,33 @@ class Nodes:
         self.node = node
         self._database = database
         self._owner_of = owner_of
+        self._kept: set[str] = set()
+
+    def keep(self, session_id: str) -> None:
+        """Go on writing the rows of a session that another has claimed too: what was begun here is a recording."""
+        self._kept.add(session_id)
 
     def stamp(self, session_id: str) -> Owner | None:
         """Return what this node writes into the rows of a session; None: the session is another's, and it may not."""
         owner = self._owner_of(session_id)
-        if owner is None:
+        if owner is None or session_id in self._kept:
             return Owner(self.node, None)
         return owner if owner.node == self.node else None
 
     def own(self) -> ColumnElement[bool]:
         """Return the condition of rows that this node looks after."""
         return _COLUMNS.node == self.node
+
+    async def adopt(self, object_keys: Sequence[str]) -> None:
+        """Take the rows of before there were nodes whose files lie on this node's disk (rule 4)."""
+        for start in range(0, len(object_keys), _ROWS_AT_ONCE):
+            some = object_keys[start : start + _ROWS_AT_ONCE]
+            statement = (
+                update(recordings)
+                .where(_COLUMNS.object_key.in_(some), _COLUMNS.node.is_(None), _COLUMNS.stored_json.is_(None))
+                .values(node=self.node)
+            )
+            await self._database.write(functools.partial(_run, statement))
 
     async def take(self, session_id: str, owner: Owner) -> int:
         """Write into the rows of a session that this node has it now (rule 1); return of how many recordings."""
@@ -103,3 +123,7 @@ class Nodes:
         statement = select(_COLUMNS.id).where(_COLUMNS.id.in_(recording_ids), settled)
         found = await self._database.read(lambda connection: {*connection.execute(statement).scalars()})
         return found.issuperset(recording_ids)
+
+
+def _run(statement: Update, connection: Connection) -> None:
+    connection.execute(statement)

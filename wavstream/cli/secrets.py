@@ -7,12 +7,18 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from wavstream.cli.data_folder import found_folder
+from wavstream.errors import OperatorError
 from wavstream.settings import Settings
 from wavstream.storage.links import rotate_link_keys
 
 
 async def rotate_links(settings: Settings, console: Console) -> None:
-    """End every link that was handed out; a running server notices within a second."""
+    """End every link that was handed out; a running server notices within a second. Raise OperatorError (cluster)."""
+    if settings.cluster.nats_url is not None:
+        raise OperatorError(
+            "the nodes of a cluster make their link keys of the master key: links end with it; stop all nodes, run "
+            "'wavstream master-key reset' and set another WAVSTREAM_MASTER_KEY on all of them"
+        )
     folder = found_folder(settings)
 
     async def rotate() -> None:

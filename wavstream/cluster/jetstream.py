@@ -240,12 +240,12 @@ class JetStreamLog:
         while after < end:
             delivery = await self._deliver(subject, after)
             try:
-                if not delivery.at_first:
-                    return  # all that was there is too old by now
                 while after < end:
                     message = await delivery.next()
-                    if message is None:
-                        return
+                    if message is None:  # who hands out may be behind; or it is too old by now
+                        if await self.last(subject) < end:
+                            return
+                        continue
                     after = message.sequence
                     yield Logged(message.sequence, message.payload)
                     tries = 0

@@ -48,7 +48,7 @@ class KeptAside:
         try:
             self._place.take_journal(key)
         except OSError as error:
-            log.error("journal_not_set_aside", journal=key, error=str(error))
+            log.error("taken_journal_not_moved", journal=key, error=str(error))
 
     async def run(self) -> None:
         """Remove what nobody needs, for ever (rule 2)."""

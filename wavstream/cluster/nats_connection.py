@@ -3,7 +3,8 @@
 1. The reconnecting of nats-py is off. It keeps what is written meanwhile and sends it later, it ends for good at some
    errors, and it waits for a server that stands still before it lets go of it. A connection that is lost is dropped
    here, and a new client is made, at the next server.
-2. A server that has not answered a ping within ``PING_WAIT_S`` is lost, also where its connection still stands.
+2. A server that has not answered a ping within ``PING_WAIT_S``, nor said anything else, is lost, also where its
+   connection still stands.
 3. Whatever fails is EngineAway: nobody knows then whether the server has got the message.
 4. With ``tls://`` nothing is said to a server that offers no TLS.
 """
@@ -75,7 +76,6 @@ class Connection:
         self._lost = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._ends: set[asyncio.Task[None]] = set()
-        self._on_connected: list[Callable[[], None]] = []
 
     @property
     def is_up(self) -> bool:
@@ -93,9 +93,10 @@ class Connection:
         """What the server said of itself; empty: there is no connection."""
         return {} if self._client is None else self._client.said
 
-    def on_connected(self, callback: Callable[[], None]) -> None:
-        """Call this each time there is a connection again."""
-        self._on_connected.append(callback)
+    @property
+    def complaint(self) -> str:
+        """What the server said last that was no answer, such as a right that this node lacks; empty: nothing."""
+        return "" if self._client is None else self._client.complaint
 
     async def open(self, *, wait_s: float) -> None:
         """Connect, and keep connected; raise EngineAway after ``wait_s``, OperatorError where waiting will not help."""
@@ -205,30 +206,37 @@ class Connection:
             client.when_closed = functools.partial(self._drop, client, "the connection was lost")
             self._client = client
             self._lost.clear()
-            for callback in self._on_connected:
-                callback()
             return
         raise EngineAway(f"NATS cannot be reached: {self._why}")
 
     async def _keep(self) -> None:
         while True:
+            wait_s = PING_EVERY_S
             if self._client is None:
-                with suppress(EngineAway, OperatorError):  # a password that is being changed there
+                try:
                     await self._connect()
+                except EngineAway:
+                    wait_s = RETRY_S
+                except OperatorError:  # a password that is being changed there
+                    pass
             else:
                 await self._ping(self._client)
             with suppress(TimeoutError):
-                async with asyncio.timeout(RETRY_S if self._client is None else PING_EVERY_S):
+                async with asyncio.timeout(wait_s):
                     await self._lost.wait()
             if self._lost.is_set():
                 self._lost.clear()
 
     async def _ping(self, client: _Client) -> None:
+        heard = client.stats["in_msgs"]
         try:
             async with asyncio.timeout(PING_WAIT_S):
                 await client.rtt(timeout=_NEVER_S)
+        except TimeoutError:
+            if client.stats["in_msgs"] == heard:  # else it is only slow, and to begin anew would make it slower
+                self._drop(client, "it does not answer")
         except _FAILURES as error:
-            self._drop(client, "it does not answer" if isinstance(error, TimeoutError) else words_of(error))
+            self._drop(client, words_of(error))
 
     def _drop(self, client: _Client, why: str) -> None:
         """Let go of a client, at once."""
@@ -260,6 +268,7 @@ class _Client(Client):
         self._public_nkey = told.public_nkey  # nats-py sets it where it reads the seed itself, with a library more
         self._wants_tls = wants_tls
         self.is_up = False
+        self.complaint = ""
         self.when_closed: Callable[[], None] | None = None
 
     @property
@@ -271,6 +280,7 @@ class _Client(Client):
         """End the attempt to connect at its first error: nats-py would try on."""
         if not self.is_up:
             raise error
+        self.complaint = words_of(error)
 
     async def on_closed(self) -> None:
         """Tell that it is closed."""

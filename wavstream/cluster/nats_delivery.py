@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from nats.aio.msg import Msg
@@ -81,11 +80,9 @@ def answer_of(data: bytes) -> dict[str, Any]:
 class Delivery:
     """What a stream has of a subject, and what comes. ``open`` makes it; it has to be closed."""
 
-    def __init__(self, connection: Connection, stream: str, inbox: Inbox) -> None:
+    def __init__(self, connection: Connection, inbox: Inbox) -> None:
         self._connection = connection
-        self._stream = stream
         self._inbox = inbox
-        self._consumer: str | None = None
         self._count = 0
         self.at_first = 0
         """How many messages there were when it was opened."""
@@ -95,7 +92,7 @@ class Delivery:
         cls, connection: Connection, *, stream: str, subject: str, policy: str, since: int | None = None
     ) -> Delivery:
         """Begin; ``policy`` and ``since`` as JetStream has them. Raise EngineAway, Refused."""
-        delivery = cls(connection, stream, await connection.inbox())
+        delivery = cls(connection, await connection.inbox())
         config = {
             "deliver_subject": delivery._inbox.subject,
             "deliver_policy": policy,
@@ -119,7 +116,6 @@ class Delivery:
         except BaseException:
             await delivery._inbox.close()
             raise
-        delivery._consumer = str(made["name"])
         delivery.at_first = int(made.get("num_pending") or 0)
         return delivery
 
@@ -141,11 +137,8 @@ class Delivery:
             return self._taken(message, headers)
 
     async def close(self) -> None:
-        """Take nothing more."""
+        """Take nothing more; what hands out ends by itself then."""
         await self._inbox.close()
-        if self._consumer is not None:
-            with suppress(EngineAway, Refused):  # it ends by itself
-                await ask(self._connection, f"CONSUMER.DELETE.{self._stream}.{self._consumer}")
 
     def _taken(self, message: Msg, headers: dict[str, str]) -> Delivered:
         # $JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<number>.<time>.<behind>; or with the domain and the

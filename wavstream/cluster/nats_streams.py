@@ -98,6 +98,11 @@ async def prepare(connection: Connection, settings: ClusterSettings, *, wait_s: 
                 "with -js"
             ) from None
         except EngineAway as error:
+            if "permissions violation" in connection.complaint.lower():
+                raise OperatorError(
+                    f"NATS at {connection.server} says {connection.complaint}: give this user the rights of "
+                    "docs/cluster.md"
+                ) from error
             if asyncio.get_running_loop().time() > give_up:
                 raise OperatorError(
                     f"JetStream of NATS at {connection.server} does not answer, and may have no majority of its "

@@ -7,6 +7,7 @@ once that is there.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -73,7 +74,14 @@ class NodeJournals:
         )
 
     def attach(
-        self, *, catalog: Catalog, publisher: Publisher, recorder: Recorder, sessions: Sessions, recovery: Recovery
+        self,
+        *,
+        catalog: Catalog,
+        publisher: Publisher,
+        recorder: Recorder,
+        sessions: Sessions,
+        recovery: Recovery,
+        now_us: Callable[[], int],
     ) -> None:
         """Be told of what is recorded here, and decide what is published; before anything is."""
         catalog.recordings.are_of(self._rows)
@@ -105,6 +113,7 @@ class NodeJournals:
             sessions=sessions,
             recorder=recorder,
             recovery=recovery,
+            now_us=now_us,
         )
         recovery.ask_first(self.take_overs.ask)
         sessions.slot_of = partial(shard_of, shards=self._settings.shards)

@@ -4,7 +4,8 @@
    beats too: only when those come back do writing and watching both work. A watch whose server has died hears nothing
    for a second or two while writes go on, and nobody may be taken for dead because of that.
 2. Two nodes cannot have one name. At a start an entry of another installation is waited for, for as long as a lease:
-   if it changes, the start is refused. So is one beside a living node of another protocol.
+   if it changes, the start is refused. So is one beside a living node of another protocol, database, bucket or master
+   key.
 3. A beat whose answer did not come may count. The entry is read then, and the next beat goes on behind what is there.
 4. Clocks are compared by what each node's entry says of its own. An entry can only be late, so the least difference
    of a few beats is taken; it is a warning and nothing else, as no clock of another machine decides anything.
@@ -31,6 +32,7 @@ BEAT_S = 0.5
 LOOK_S = 0.1
 """How often it is looked whether somebody has become silent: the death of a node is noticed so much later at most."""
 LEAVE_S = 2.0
+START_S = 30.0
 CLOCKS_DIFFER_US = 1_000_000
 _CLOCKS_AGREE_US = 500_000
 _CLOCK_BEATS = 4
@@ -132,11 +134,24 @@ class NodeLife:
         """Join the others; raise OperatorError if this node may not (rule 2), EngineAway."""
         await self._table.watch(PREFIX, self._changed)
         await self._refuse_another()
-        await self._put()
+        await self._put_first()
         self._tasks = [
             asyncio.create_task(self._keep_beating(), name="node beats"),
             asyncio.create_task(self._keep_looking(), name="node watch"),
         ]
+
+    async def _put_first(self) -> None:
+        """Make the entry; where NATS has just been started, too, whose first answers take longer than others."""
+        give_up = asyncio.get_running_loop().time() + START_S
+        while True:
+            try:
+                await self._put()
+            except EngineAway:
+                if asyncio.get_running_loop().time() >= give_up:
+                    raise
+                await asyncio.sleep(BEAT_S)
+            else:
+                return
 
     def beat_now(self) -> None:
         """Tell the others at once what has changed of this node."""
@@ -194,6 +209,12 @@ class NodeLife:
                 f"{other.protocol} between nodes, and this one speaks {PROTOCOL}: drain and stop the nodes of one of "
                 "the versions first (docs/cluster.md)"
             )
+        for setting, digest in self._state.common.items():
+            if other.common.get(setting, digest) != digest:  # the master key first: all digests are made with it
+                return (
+                    f"{setting} is another one than that of node {other.name}, and all nodes must have the same: set "
+                    "it to that"
+                )
         return None
 
     # ---- beats -------------------------------------------------------------------------------------------------

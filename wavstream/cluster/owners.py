@@ -32,6 +32,8 @@ from wavstream.cluster.ownership import (
 from wavstream.sessions.keyed_locks import KeyedLocks
 
 RETRY_S = 0.2
+AT_LEAST_S = 0.5
+"""One try is made in any case."""
 
 log = structlog.get_logger(__name__)
 
@@ -102,15 +104,16 @@ class Owners:
         """Make the session ours if nobody has it, and return who has it; waits for the engine (rule 3)."""
         if (owned := self.owner(session_id)) is not None:
             return owned
-        give_up = asyncio.get_running_loop().time() + self._claim_wait_s
+        give_up = asyncio.get_running_loop().time() + max(self._claim_wait_s, AT_LEAST_S)
         async with self._locks.of(session_id):
             while (owned := self.owner(session_id)) is None:
                 write = self._ownership.claim(session_id, app_id, self._shard(session_id))
                 try:
-                    await self._put(write)
+                    async with asyncio.timeout_at(give_up):
+                        await self._put(write)
                 except EntryChanged:
                     continue  # who has it was read
-                except EngineAway:
+                except (EngineAway, TimeoutError):
                     if asyncio.get_running_loop().time() >= give_up:
                         return self._claim_later(write)
                     await asyncio.sleep(RETRY_S)

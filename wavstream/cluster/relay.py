@@ -24,7 +24,9 @@ class _Side(asyncio.Protocol):
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self.other: _Side
-        self.transport: asyncio.Transport
+        self.transport: asyncio.Transport | None = None
+        self._early: list[bytes] | None = []
+        """What came before the other side was there: uvloop reads what waits, whatever is asked of it."""
         self.has_ended = False
         """Whether it sends nothing more."""
         self.moved_bytes = 0
@@ -33,11 +35,38 @@ class _Side(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclass of it
         self.transport.set_write_buffer_limits(high=_HIGH_BYTES)
-        self.transport.pause_reading()  # until both are there
+
+    def begin(self) -> None:
+        """Pass on what came, and from now on what comes."""
+        early, self._early = self._early or [], None
+        for data in early:
+            self.other.write(data)
+        if self.has_ended:
+            self.other.end()
+        if self.transport is None or self.transport.is_closing():
+            self.other.abort()
 
     def data_received(self, data: bytes) -> None:
         self.moved_bytes += len(data)
-        self.other.transport.write(data)
+        if self._early is not None:
+            self._early.append(data)
+        else:
+            self.other.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Send what came from the other side."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(data)
+
+    def end(self) -> None:
+        """Send nothing more, for the other side has ended."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def abort(self) -> None:
+        """End it at once."""
+        if self.transport is not None:
+            self.transport.abort()
 
     def pause_writing(self) -> None:
         self.other.pause()  # rule 1
@@ -46,20 +75,19 @@ class _Side(asyncio.Protocol):
         self.other.resume()
 
     def pause(self) -> None:
-        if not self.has_ended and not self.transport.is_closing():
+        if self.transport is not None and not self.has_ended and not self.transport.is_closing():
             self.transport.pause_reading()
 
     def resume(self) -> None:
-        if not self.has_ended and not self.transport.is_closing():
+        if self.transport is not None and not self.has_ended and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def eof_received(self) -> bool:
         self.has_ended = True
-        if self.other.has_ended:
-            self._relay.close()
-            return False
-        if not self.other.transport.is_closing():
-            self.other.transport.write_eof()
+        if self._early is None:
+            self.other.end()
+            if self.other.has_ended:
+                self._relay.close()
         return True  # rule 2
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -96,10 +124,12 @@ class Relay:
             await loop.connect_accepted_socket(lambda: self._peer, peer)
         except BaseException:
             peer.close()
-            self._owner.transport.abort()
+            self._owner.abort()
             raise
         for side in (self._peer, self._owner):
-            side.resume()
+            side.begin()
+        if self._peer.has_ended and self._owner.has_ended:
+            self.close()
 
     def shutdown(self) -> None:
         """End it, since the server stops; its peer finds its session by another node (uvicorn calls this)."""
@@ -108,23 +138,22 @@ class Relay:
     def abort(self) -> None:
         """End both sides at once (rule 3)."""
         for side in (self._peer, self._owner):
-            if hasattr(side, "transport"):
-                side.transport.abort()
+            side.abort()
 
     def close(self) -> None:
         """End both sides when they have what was sent to them."""
         for side in (self._peer, self._owner):
-            side.transport.close()
+            if side.transport is not None:
+                side.transport.close()
 
     def lost(self, side: _Side) -> None:
         """Note that the socket of a side is gone."""
         self._left -= 1
         other = side.other
-        if hasattr(other, "transport") and not other.transport.is_closing():
-            if side.has_ended and other.has_ended:
-                other.transport.close()
-            else:
-                other.transport.abort()
+        if side.has_ended and other.has_ended:
+            self.close()
+        else:
+            other.abort()
         if self._left == 0 and not self._is_over:
             self._is_over = True
             self._on_over(self)

@@ -17,9 +17,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -35,9 +37,11 @@ from wavstream.cluster.owners import Owners
 from wavstream.cluster.ownership import Owned, Start, heir
 from wavstream.errors import DependencyError, TakenElsewhere
 from wavstream.journal.segments import Position
+from wavstream.model.recording import EndReason
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
 from wavstream.recovery.restoring import Taken
+from wavstream.sessions.deferred_stream import ANY
 from wavstream.sessions.registry import Sessions
 
 ORPHAN_S = 10.0
@@ -49,6 +53,8 @@ RESTART_WAIT_S = 10.0
 SERVICE_RESTART = 1012
 _LOOK_S = 0.5
 _ORPHANS_AT_ONCE = 64
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -71,8 +77,10 @@ class TakeOvers:
         sessions: Sessions,
         recorder: Recorder,
         recovery: Recovery,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
-        """``folder``: of the journals; ``body`` None: there is no bucket."""
+        """``folder``: of the journals; ``body`` None: there is no bucket; ``now_us``: the time of journals."""
+        self._now_us = now_us
         self._node = node
         self._owners = owners
         self._life = life
@@ -93,7 +101,8 @@ class TakeOvers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._recoveries = asyncio.Semaphore(AT_ONCE)
         self._dead_since_s: dict[str, float] = {}
-        self._own_at_start: set[str] = set()
+        self._own_at_start: set[str] | None = {owned.session_id for owned in owners.of_node(node)}
+        """Sessions that were ours before this process began, as long as they were not looked at."""
         self.taken = 0
         """Sessions taken from others since the start."""
         self.let_go = 0
@@ -146,20 +155,32 @@ class TakeOvers:
             await asyncio.wait((restoring,))
 
     async def _take(self, owned: Owned) -> None:
+        self._sessions.defer(ANY, owned.session_id)  # before anybody can see that it is ours
+        try:
+            await self._take_deferred(owned)
+        except BaseException:
+            self._recovery.let_in(owned.session_id)
+            raise
+
+    async def _take_deferred(self, owned: Owned) -> None:
         ours = await self._owners.take(owned)
         log.info("session_taken", session_id=ours.session_id, from_node=owned.node, epoch=ours.epoch)
         self.taken += 1
         await self._rows_are_ours(ours)
         found = await self._join(owned, ours)
-        joined = await self._owners.note_joined(ours.session_id, found.joined.starts, found.tails)
+        while True:
+            try:
+                joined = await self._owners.note_joined(ours.session_id, found.joined.starts, found.tails)
+            except EngineAway:
+                await asyncio.sleep(RETRY_S)
+            else:
+                break
         apps: dict[str, list[str]] = {}
         for journal in found.joined.journals:
             apps.setdefault(found.apps[journal.key], []).append(journal.key)
             self._go_on(joined, journal.key, found, copied=journal.start.number - 1)
-        for row in await self._rows.of_session(ours.session_id):
+        for row in await self._until(lambda: self._rows.of_session(ours.session_id), ours.session_id):
             apps.setdefault(row.app_id, [])
-        for app_id in apps:
-            self._sessions.defer(app_id, ours.session_id)
         starts = {key: Position(start.segment, 0, start.number) for key, start in found.joined.starts.items()}
         taken = Taken(from_node=owned.node, to_node=self._node, epoch=ours.epoch, starts=starts)
         task = asyncio.create_task(self._restore(ours.session_id, apps, taken), name="take over")
@@ -172,14 +193,17 @@ class TakeOvers:
             self._body.goes_on(key, joined.session_id, found.stored, before=start.segment)
 
     async def _rows_are_ours(self, ours: Owned) -> None:
+        owner = Owner(self._node, ours.epoch)
+        await self._until(lambda: self._rows.take(ours.session_id, owner), ours.session_id)
+
+    async def _until(self, ask: Callable[[], Awaitable[T]], session_id: str) -> T:
+        """Return what the catalog answers, however long that takes: nothing may be done before."""
         while True:
             try:
-                await self._rows.take(ours.session_id, Owner(self._node, ours.epoch))
-            except DependencyError as error:  # of the catalog: nothing may be done before
-                log.warning("session_rows_wait", session_id=ours.session_id, error=str(error))
+                return await ask()
+            except DependencyError as error:
+                log.warning("session_rows_wait", session_id=session_id, error=str(error))
                 await asyncio.sleep(RETRY_S)
-            else:
-                return
 
     async def _join(self, owned: Owned, ours: Owned) -> Found:
         """Have the session's journal joined, with others that are asked for now (rule 3)."""
@@ -225,10 +249,11 @@ class TakeOvers:
             async with self._recoveries:
                 for app_id, keys in apps.items():
                     await self._recovery.take_in(app_id, session_id, keys, taken)
-                    log.info("session_recovered", app_id=app_id, session_id=session_id, done=len(keys), of=len(keys))
+                    log.info("taken_session_recovered", session_id=session_id, app_id=app_id, journals=len(keys))
         except Exception:
-            log.exception("session_recovery_failed", session_id=session_id)
+            log.exception("taken_session_failed", session_id=session_id)
         finally:
+            self._recovery.let_in(session_id)
             del self._restoring[session_id]
 
     # ---- what nobody asks for --------------------------------------------------------------------------------------
@@ -240,6 +265,7 @@ class TakeOvers:
             if self._life.has_left:
                 continue
             now_s, live = asyncio.get_running_loop().time(), self._life.live()
+            await self._look_at_own()
             dead = [name for name in self._owners.counts() if name != self._node and name not in live]
             self._dead_since_s = {name: self._dead_since_s.get(name, now_s) for name in dead}
             for name in dead:
@@ -249,6 +275,24 @@ class TakeOvers:
                             break
                         if owned.session_id not in self.busy and heir(owned.session_id, live) == self._node:
                             self._take_orphan(owned)
+
+    async def _look_at_own(self) -> None:
+        """Take again what is ours and is not here: a take-over that failed, or of before the disk was lost."""
+        if self._recovery.running:
+            return
+        before, self._own_at_start = self._own_at_start, None
+        for owned in self._owners.of_node(self._node):
+            session_id = owned.session_id
+            is_lost = before is not None and session_id in before and not self._is_here(session_id)
+            if is_lost and self._body is not None:
+                self._body.may_have_more(session_id)
+            with suppress(DependencyError):
+                is_lost = is_lost and bool(await self._rows.of_session(session_id))
+                if (is_lost or not owned.holder.is_joined) and session_id not in self.busy:
+                    self._take_orphan(owned)
+
+    def _is_here(self, session_id: str) -> bool:
+        return any(journal.session_id == session_id for journal in self._recorder.leases.journals())
 
     def _take_orphan(self, owned: Owned) -> None:
         async def take() -> None:
@@ -269,8 +313,11 @@ class TakeOvers:
     def lost(self, owned: Owned) -> None:
         """Do nothing more with a session that another has, as ``owned`` says (rule 4)."""
         session_id = owned.session_id
-        self.let_go += 1
         self._copier.lost(owned)
+        if all(held.node != self._node for held in owned.held):
+            self._end_here(session_id)
+            return
+        self.let_go += 1
         if self._body is not None:
             self._body.lost(session_id)
         if (restoring := self._restoring.get(session_id)) is not None:
@@ -287,6 +334,19 @@ class TakeOvers:
                 stream.handle.close(SERVICE_RESTART, "another node has the call now: connect again")
         recordings = self._recorder.let_go(session_id, then=lambda journal: self._aside.take(journal.key))
         log.warning("session_let_go", session_id=session_id, node=owned.node, recordings=recordings)
+
+    def _end_here(self, session_id: str) -> None:
+        """End what was begun here while the engine was away, and another has claimed before: it stays a recording."""
+        now_us = self._now_us()
+        self._rows.keep(session_id)
+        for session in [each for each in self._sessions if each.session_id == session_id]:
+            session.recordings.stop_all(EndReason.DISCONNECTED, now_us)
+            streams = [*session.streams]
+            session.streams.clear()
+            self._sessions.drop_if_over(session, is_lost=True)
+            for stream in streams:
+                stream.forget_frames()
+                stream.handle.close(SERVICE_RESTART, "another node has the call: connect again")
 
     # ---- after a restart -------------------------------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.journal_summary import JournalSummary, read_headers, read_summary
 from wavstream.recovery.reconciliation import finished_since, reconcile
 from wavstream.recovery.restoring import Restoring, Taken
+from wavstream.sessions.deferred_stream import ANY
 from wavstream.sessions.registry import Sessions
 from wavstream.storage.local import LocalStorage
 from wavstream.workers.boundary import Alone, Boundary
@@ -132,6 +133,7 @@ class Recovery:
     def ask_first(self, ask: AskFirst) -> None:
         """Ask, before a session is brought back: other nodes may have it (docs/decisions/0029)."""
         self._ask_first = ask
+        self._has_what_is_nobodys = True  # on a disk that is this node's alone
 
     async def take_in(self, app_id: str, session_id: str, keys: Sequence[str], taken: Taken) -> None:
         """Bring back one session that another node had, the journals of which are in the folder now.
@@ -145,6 +147,10 @@ class Recovery:
                     self._await_first_stream(row)
         finally:
             self._sessions.attach(app_id, session_id, self._clock.now_us())
+
+    def let_in(self, session_id: str) -> None:
+        """Let in the streams of any app that have waited for the session."""
+        self._sessions.attach(ANY, session_id, self._clock.now_us())
 
     def defer_streams(self) -> None:
         """Read, before the port opens, the headers of all journals: their streams wait for ``run`` (step 1)."""
@@ -208,7 +214,7 @@ class Recovery:
                     self.done += len(keys)
             await self._settle_rows()
             self._is_brought_back = True
-            if self._boundary.index != 0:
+            if self._boundary.index != 0 and self._ask_first is None:
                 self.reconciled = True
                 return
             uploading = set() if self._uploading is None else await self._uploading()
@@ -231,12 +237,13 @@ class Recovery:
 
     async def _made_again_by_others(self) -> set[str]:
         """Return what other workers make again, once all of them know: their rows have no file meanwhile."""
-        while True:
+        while self._ask_first is None:  # else rows and files are those of this node
             found = await self._boundary.ask_all(MADE_AGAIN)
             known = [msgspec.json.decode(each, type=list[str] | None) for each in found.values()]
             if len(known) == len(self._boundary.others) and None not in known:
                 return {each for made_again in known for each in made_again or ()}
             await asyncio.sleep(_ASK_AGAIN_S)
+        return set()
 
     # ---- journals ----------------------------------------------------------------------------------------------
 

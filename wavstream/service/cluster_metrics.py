@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from wavstream.cluster.jetstream import JetStream
+from wavstream.cluster.node_journals import NodeJournals
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.nodes import Nodes
 from wavstream.cluster.owners import Owners
@@ -13,7 +15,9 @@ from wavstream.metrics import MetricSample, MetricType
 _STATES = ("alive", "draining", "dead")
 
 
-def cluster_metrics(*, life: NodeLife, owners: Owners, nodes: Nodes) -> Callable[[], Iterator[MetricSample]]:
+def cluster_metrics(
+    *, engine: JetStream, life: NodeLife, owners: Owners, nodes: Nodes, journals: NodeJournals
+) -> Callable[[], Iterator[MetricSample]]:
     """Return what reads them."""
 
     def read() -> Iterator[MetricSample]:
@@ -29,12 +33,27 @@ def cluster_metrics(*, life: NodeLife, owners: Owners, nodes: Nodes) -> Callable
         for where, count in (("here", here), ("elsewhere", sum(held.values()) - here)):
             text = "Sessions that a node has, until the files of their recordings are in the bucket."
             yield MetricSample("wavstream_cluster_sessions", text, count, labels={"where": where})
+        text = "1 while NATS does not answer this node, or takes nothing of its journals."
+        is_away = float(engine.is_away or bool(journals.copier.away_s))
+        yield MetricSample("wavstream_cluster_engine_away", text, is_away)
+        text = "Bytes of journals in memory that NATS has not taken yet."
+        yield MetricSample("wavstream_cluster_tail_bytes", text, journals.copier.waiting_bytes)
+        text = "Messages of journals that NATS has taken."
+        messages = journals.copier.counts.messages
+        yield MetricSample("wavstream_cluster_tail_messages_total", text, messages, MetricType.COUNTER)
+        if journals.body is not None:
+            text = "Sealed segments of journals that wait to be uploaded."
+            yield MetricSample("wavstream_cluster_journal_parts_waiting", text, journals.body.waiting)
+        for what, count in (("taken", journals.take_overs.taken), ("let_go", journals.take_overs.let_go)):
+            text = "Sessions that this node has taken from others, and that others have taken from it."
+            name = "wavstream_cluster_take_overs_total"
+            yield MetricSample(name, text, count, MetricType.COUNTER, {"what": what})
         text = "Connections that this node relays to others now."
-        yield MetricSample("wavstream_relays", text, nodes.relays)
+        yield MetricSample("wavstream_relays", text, nodes.hand_overs.relays)
         text = "Connections that this node has relayed to others."
-        yield MetricSample("wavstream_relayed_total", text, nodes.relayed, MetricType.COUNTER)
+        yield MetricSample("wavstream_relayed_total", text, nodes.hand_overs.relayed, MetricType.COUNTER)
         text = "Times that no node took a connection for a session in time."
-        yield MetricSample("wavstream_relays_refused_total", text, nodes.refused, MetricType.COUNTER)
+        yield MetricSample("wavstream_relays_refused_total", text, nodes.hand_overs.refused, MetricType.COUNTER)
         text = "Connections between nodes that were refused, since they did not know the master key."
         yield MetricSample("wavstream_node_calls_refused_total", text, nodes.strangers, MetricType.COUNTER)
 

@@ -7,7 +7,7 @@ it had is written; ``stop``.
 1. A session of which nothing is left here is let go of: it is over, and the files of all its recordings are in the
    bucket; or it was claimed for a start that was refused, or a stream that was turned away.
 2. What is done once is begun by the live node with the lowest name, and ended where it is another one
-   (``watch_what_is_done_once``). Whoever begins has the database's lock for it, so that never two do it.
+   (``do_once``). Whoever begins has the database's lock for it, so that never two do it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from wavstream.access.secret_box import derive
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.nodes import Nodes as Rows
 from wavstream.catalog.nodes import Owner
+from wavstream.catalog.once_lock import OnceLock
+from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.cluster import preamble
 from wavstream.cluster.engine import EngineAway
 from wavstream.cluster.jetstream import JetStream
@@ -34,7 +36,7 @@ from wavstream.cluster.node_journals import NodeJournals
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.nodes import Nodes
 from wavstream.cluster.owners import Owners
-from wavstream.cluster.start_checks import check_driver, check_settings
+from wavstream.cluster.start_checks import check_driver, check_settings, common_of
 from wavstream.errors import DependencyError, OperatorError
 from wavstream.metrics import MetricSample
 from wavstream.recorder.publisher import Publisher
@@ -90,18 +92,27 @@ class ClusterService:
             derive(self._settings.master_key.get_secret_value().strip().encode(), "links of a cluster")
         )
 
-    async def connect(self, folder: DataFolder, *, master: bytes) -> None:
-        """Be one of the nodes; raise OperatorError with what is to be done where that cannot be."""
+    async def connect(self, folder: DataFolder, *, master: bytes, database: str) -> None:
+        """Be one of the nodes; raise OperatorError with what is to be done where that cannot be.
+
+        ``database``: what the catalog is called in itself.
+        """
         settings = self._settings
         installation = await asyncio.to_thread(_installation, folder)
         await self.nodes.listen(settings.cluster.listen, key=preamble.key_of(master))
-        self.engine = await JetStream.connect(settings.cluster, node=self.node)
+        try:
+            self.engine = await JetStream.connect(settings.cluster, node=self.node)
+        except OperatorError as error:
+            if isinstance(error.__cause__, EngineAway):
+                _tried_again(error)
+            raise
         state = NodeState(
             name=self.node,
             installation=installation,
             address=self._reached_at,
-            url=settings.base_url,
+            url=settings.media_url,
             version=__version__,
+            common=common_of(database=database, bucket=settings.storage.url or "", master=master),
         )
         self.owners = Owners(
             self.engine.table,
@@ -121,7 +132,9 @@ class ClusterService:
             await self.owners.start()
             await self.life.start()
         except EngineAway as error:
-            raise OperatorError(f"NATS does not answer ({error}): look at its servers, then start again") from error
+            raise _tried_again(
+                OperatorError(f"NATS does not answer ({error}): look at its servers, then start again")
+            ) from error
 
     def make_journals(self, folder: DataFolder, *, rows: Rows, store: ObjectStore | None, removals: Removals) -> None:
         """Make what copies the journals; what is written from now on may be handed to it."""
@@ -139,11 +152,23 @@ class ClusterService:
         )
 
     def attach(
-        self, *, catalog: Catalog, publisher: Publisher, recorder: Recorder, sessions: Sessions, recovery: Recovery
+        self,
+        *,
+        catalog: Catalog,
+        publisher: Publisher,
+        recorder: Recorder,
+        sessions: Sessions,
+        recovery: Recovery,
+        now_us: Callable[[], int],
     ) -> None:
         """Have sessions of dead nodes recorded on here."""
         self.journals.attach(
-            catalog=catalog, publisher=publisher, recorder=recorder, sessions=sessions, recovery=recovery
+            catalog=catalog,
+            publisher=publisher,
+            recorder=recorder,
+            sessions=sessions,
+            recovery=recovery,
+            now_us=now_us,
         )
         self.nodes.takes_over_by(self.journals.take_overs.take)
 
@@ -151,6 +176,15 @@ class ClusterService:
         """Return who has a session, as rows know it."""
         owned = self.owners.owner(session_id)
         return None if owned is None else Owner(owned.node, owned.epoch)
+
+    def media_url_of(self, session_id: str | None) -> str | None:
+        """Return the start of media URLs at the node that has a session, or this one's if none has; None: none opens.
+
+        So what is streamed by that URL comes to its node by itself.
+        """
+        owned = None if session_id is None else self.owners.owner(session_id)
+        state = None if owned is None else self.life.state_of(owned.node)
+        return (self._settings.media_url if state is None else state.url) or None
 
     def spreads(self, load: Load, *, disk_share: Callable[[], float]) -> None:
         """Tell the others how loaded this node is, and have them take new sessions while it takes none."""
@@ -167,28 +201,31 @@ class ClusterService:
 
     def read_metrics(self) -> Callable[[], Iterator[MetricSample]]:
         """Return what reads the metrics of the cluster."""
-        return cluster_metrics(life=self.life, owners=self.owners, nodes=self.nodes)
+        return cluster_metrics(
+            engine=self.engine, life=self.life, owners=self.owners, nodes=self.nodes, journals=self.journals
+        )
 
     def open(self) -> None:
         """Take what other nodes ask and relay, from now on."""
         self.nodes.open()
 
-    async def do_once(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def do_once(self, work: Callable[[], Awaitable[None]], database: PostgresPlace) -> None:
         """Do what one node does for all for as long as that is this one, until cancelled (rule 2)."""
-        doing: asyncio.Task[None] | None = None
+        lock, doing = OnceLock(database), None
         try:
             while True:
-                if self.life.is_first and doing is None:
+                if doing is None and self.life.is_first and await lock.take():
+                    log.info("does_what_is_done_once", node=self.node)
                     doing = asyncio.create_task(_ignoring_cancel(work), name="done once")
-                elif not self.life.is_first and doing is not None:
-                    doing.cancel()
-                    await asyncio.gather(doing, return_exceptions=True)
+                elif doing is not None and not (self.life.is_first and await lock.has()):
+                    await _end(doing)
+                    await lock.release()
                     doing = None
                 await asyncio.sleep(_FIRST_LOOK_S)
         finally:
             if doing is not None:
-                doing.cancel()
-                await asyncio.gather(doing, return_exceptions=True)
+                await _end(doing)
+            await lock.release()
 
     async def leave(self) -> None:
         """Say that this node takes nothing any more, so that others take what it had at once: NATS has all of it."""
@@ -227,6 +264,17 @@ class ClusterService:
                     if await has_rows(session_id) or session_id in used() or not await self.journals.clear(session_id):
                         continue
                     await self.owners.release(session_id)
+
+
+def _tried_again(error: OperatorError) -> OperatorError:
+    """Have whoever starts servers try again by himself: what is started with NATS need not wait for it."""
+    error.exit_code = 1
+    return error
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _ignoring_cancel(work: Callable[[], Awaitable[None]]) -> None:

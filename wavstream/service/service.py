@@ -29,6 +29,7 @@ from wavstream.api.gateway.commands import GatewayCommands
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.clock_corrections import ClockCorrections
 from wavstream.catalog.nodes import Nodes as RowsOfNodes
+from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.clock import Clocks, UnixClock, boot_id
 from wavstream.conversion.conversions import Conversions
 from wavstream.conversion.waveforms import Waveforms
@@ -168,6 +169,7 @@ class Service:
         self._closing.callback(removals.close)
         storage = LocalStorage(self.folder.recordings, removals=removals, modes=self.folder.modes)
         storage.prepare(self.folder.spool)
+        self._local = storage
         self.stores = Stores.of(settings.storage)
         self.files = FinishedFiles(storage, self.stores)
         makes_link_keys = not self.begins_server and not self.folder.link_keys.exists()
@@ -201,7 +203,8 @@ class Service:
         )
         if self.cluster is not None:
             self._closing.push_async_callback(self.cluster.stop)
-            await self.cluster.connect(self.folder, master=master)
+            database = await self.catalog.uploads.installation()
+            await self.cluster.connect(self.folder, master=master, database=database)
             self._rows_of = RowsOfNodes(self.catalog.database, node=self.cluster.node, owner_of=self.cluster.owner_of)
             self.cluster.make_journals(self.folder, rows=self._rows_of, store=self.stores.first, removals=removals)
         digests = KeyDigests(master)
@@ -419,6 +422,7 @@ class Service:
                 recorder=self.recorder,
                 sessions=self.sessions,
                 recovery=self.recovery,
+                now_us=self.clock.now_us,
             )
         self._gateway = GatewayCommands(
             commands,
@@ -492,6 +496,7 @@ class Service:
             page_limit=settings.limits.page_size,
             link_ttl_s=settings.links.ttl_s,
             trusted_proxies=settings.trusted_proxies,
+            media_urls=None if self.cluster is None else self.cluster.media_url_of,
             cors_origins=settings.cors_origins,
         )
         facades = FacadeDependencies(
@@ -545,7 +550,7 @@ class Service:
             end=self._end_server if self._is_first_here else None,
         )
         if self.cluster is not None:
-            self.cluster.nodes.opened = self.front.open
+            self.cluster.nodes.counts_in(self.front.open)
             self.cluster.spreads(self.sessions.load, disk_share=lambda: reserve.share)
         self.metrics.add(
             collect_metrics(
@@ -591,7 +596,8 @@ class Service:
                 self.uploads.start()
             self._keep(watch.modes, "file modes")
         if self.cluster is not None:
-            self._keep(functools.partial(self.cluster.do_once, sweep), "sweeper")
+            assert isinstance(self.folder.database, PostgresPlace)  # or the settings are refused
+            self._keep(functools.partial(self.cluster.do_once, sweep, self.folder.database), "sweeper")
             self._keep(self.cluster.journals.run, "journals of the cluster")
             self._keep(
                 functools.partial(self.cluster.release_unused, self._sessions_here, self._has_rows), "unused claims"
@@ -632,6 +638,8 @@ class Service:
         await self._closing.aclose()
 
     async def _recover(self) -> None:
+        if self._rows_of is not None:
+            await self._rows_of.adopt(await asyncio.to_thread(lambda: [*self._local.walk()]))
         await self.recovery.run()
         await self._gateway.finish_stops(lambda session_id: self.boundary.owner(session_id) == self.boundary.index)
 

@@ -63,6 +63,10 @@ class DeferredStream:
             self.handle.resume_reading()
 
 
+ANY = ""
+"""In the place of an app: of whichever it is, while nobody knows that."""
+
+
 class DeferredStreams:
     """The sessions whose journals are being read, and the streams that wait for them."""
 
@@ -70,7 +74,7 @@ class DeferredStreams:
         self._waiting: dict[tuple[str, str], list[DeferredStream]] = {}
 
     def expect(self, app_id: str, session_id: str) -> None:
-        """Let streams of this session wait from now on."""
+        """Let streams of this session wait from now on; ``ANY``: it is not known yet which app has it."""
         self._waiting.setdefault((app_id, session_id), [])
 
     def defer(self, started: StreamStarted, *, app_id: str, handle: StreamHandle) -> DeferredStream | None:
@@ -78,14 +82,19 @@ class DeferredStreams:
         assert started.session_id is not None
         waiting = self._waiting.get((app_id, started.session_id))
         if waiting is None:
-            return None
+            if (ANY, started.session_id) not in self._waiting:
+                return None
+            waiting = self._waiting.setdefault((app_id, started.session_id), [])
         deferred = DeferredStream(started, app_id=app_id, handle=handle)
         waiting.append(deferred)
         return deferred
 
     def take(self, app_id: str, session_id: str) -> list[DeferredStream]:
         """Return the streams that waited for this session; others need not wait any more."""
-        return self._waiting.pop((app_id, session_id), [])
+        waited = self._waiting.pop((app_id, session_id), [])
+        for other in self.apps_of(session_id) if app_id == ANY else ():
+            waited += self._waiting.pop((other, session_id))
+        return waited
 
     def of_app(self, app_id: str) -> dict[str, list[StreamStarted]]:
         """Return the app's sessions for which streams wait, with what these have said of themselves."""
@@ -98,4 +107,4 @@ class DeferredStreams:
 
     def apps_of(self, session_id: str) -> set[str]:
         """Return the apps that have a session of this id whose journal is being read."""
-        return {app_id for app_id, known_id in self._waiting if known_id == session_id}
+        return {app_id for app_id, known_id in self._waiting if known_id == session_id and app_id != ANY}

@@ -376,15 +376,15 @@ class Sessions:
 
     def attach(self, app_id: str, session_id: str, now_us: int) -> None:
         """Let in the streams that waited for the session's journal."""
-        for deferred in self._deferred.take(app_id, session_id):
+        for each in self._deferred.take(app_id, session_id):
             try:
-                stream = self.open_stream(deferred.started, app_id=app_id, handle=deferred.handle, now_us=now_us)
+                stream = self.open_stream(each.started, app_id=each.app_id, handle=each.handle, now_us=now_us)
             except LimitReached as error:
-                deferred.handle.close(error.close_code, str(error))
+                each.handle.close(error.close_code, str(error))
             else:
-                deferred.attach(stream, now_us)
+                each.attach(stream, now_us)
                 if self.reading.is_paused:
-                    deferred.handle.pause_reading()
+                    each.handle.pause_reading()
 
     def write_now(self, app_id: str, session_id: str) -> None:
         """Have the session's journal written as far as it is, without waiting for its tick: a lot has come since."""

@@ -106,7 +106,7 @@ class ClusterSettings(Table):
     replicas: Annotated[int, Field(ge=1, le=5)] = 3
     """Servers of NATS that keep each entry and each message; three, so that one may die. 1, for a NATS of one server:
     who loses that server loses what is young of all calls that are taken over then."""
-    lease_s: Annotated[float, Field(ge=1, le=60, allow_inf_nan=False)] = 2.0
+    lease_s: Annotated[float, Field(ge=2, le=60, allow_inf_nan=False)] = 2.0
     """Seconds without a sign of life after which a node counts as dead; four beats. A node that was alive after all
     loses its calls to others, and no sample of them."""
     segment_s: Annotated[float, Field(ge=10, le=600, allow_inf_nan=False)] = 90.0

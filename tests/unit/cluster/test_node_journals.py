@@ -1,0 +1,265 @@
+"""The journals of nodes over an engine in memory: copied, uploaded, joined by another node, and put aside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.memory_engine import MemoryLog, MemoryTable
+from tests.support.memory_store import MemoryStore
+from tests.support.waiting import until
+from wavstream.cluster import body as body_module
+from wavstream.cluster.body import Body
+from wavstream.cluster.copier import Copier
+from wavstream.cluster.joiner import Joiner
+from wavstream.cluster.joining import folder_of
+from wavstream.cluster.owners import Owners
+from wavstream.cluster.ownership import Owned
+from wavstream.errors import StoreError
+from wavstream.journal.events import ServerStopped
+from wavstream.journal.journal import Journal
+from wavstream.journal.raw_batches import batches_from
+from wavstream.journal.records import clock_record, event_record
+from wavstream.journal.writer import JournalWriter
+from wavstream.recorder.journal_leases import JournalLeases
+
+SESSION = "call-77"
+
+
+@dataclass
+class Node:
+    """One node of a test."""
+
+    name: str
+    folder: Path
+    owners: Owners
+    writer: JournalWriter
+    copier: Copier
+    leases: JournalLeases
+    body: Body
+    joiner: Joiner
+
+    def journal(self, *, key: str = "k", segment: int = 1, number: int | None = None) -> Journal:
+        journal = self.writer.open(key=key, app_id="default", session_id=SESSION, segment=segment, number=number)
+        self.leases.acquire(f"recording of {key}", journal, first_segment=1)
+        return journal
+
+    async def write(self, journal: Journal, count: int, *, first_us: int = 1) -> None:
+        """Write so many batches of one record, and wait until they are in the file and copied, or not to be."""
+        for number in range(count):
+            journal.append(clock_record(first_us + number))
+            self.writer.submit([journal])
+        await self.leases.flush(journal)
+
+    def content(self, key: str = "k") -> list[tuple[int, bytes]]:
+        return [(each.number, each.payload) for each in batches_from(self.folder, key, 1, 0, max_bytes=1 << 30)]
+
+
+class Engine:
+    """What the nodes of a test share."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.log, self.table, self.store = MemoryLog(), MemoryTable(), MemoryStore()
+        self._tmp_path = tmp_path
+
+    @asynccontextmanager
+    async def node(self, name: str, *, tail_bytes: int = 1 << 26, segment_s: float = 60) -> AsyncIterator[Node]:
+        folder, spool = self._tmp_path / name / "journal", self._tmp_path / name / "spool"
+        spool.mkdir(parents=True, exist_ok=True)
+        owners = Owners(self.table, node=name, shards=4, claim_wait_s=0)
+        await owners.start()
+        copier = Copier(self.log, node=name, owners=owners, folder=folder, tail_bytes=tail_bytes, tail_age_s=600)
+        writer = JournalWriter(folder, on_written=lambda _: None, on_pressure=lambda _: None, copy=copier.put)
+        writer.start()
+        leases = JournalLeases(writer, asyncio.get_running_loop())
+        leases.copied_by(copier.when_copied)
+        leases.last_until_stored()
+        body = Body(
+            self.store, node=name, folder=folder, segment_s=segment_s, leases=leases, copier=copier, owners=owners
+        )
+        joiner = Joiner(self.log, node=name, store=self.store, folder=folder, spool=spool)
+        try:
+            yield Node(name, folder, owners, writer, copier, leases, body, joiner)
+        finally:
+            await copier.stop()
+            await owners.stop()
+            await asyncio.to_thread(writer.stop)
+
+
+async def take(node: Node) -> Owned:
+    """Take the session, and join its journal."""
+    owned = node.owners.owner(SESSION)
+    assert owned is not None
+    (found,) = await node.joiner.join([await node.owners.take(owned)])
+    return await node.owners.note_joined(SESSION, found.joined.starts, found.tails)
+
+
+async def test_what_one_node_has_written_is_joined_by_another_batch_for_batch(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a") as a, engine.node("b") as b:
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        await a.write(journal, 5)
+        journal.append_event(event_record(6, ServerStopped()))
+        await a.write(journal, 3, first_us=7)
+        owned = await take(b)
+        assert b.content() == a.content()
+        assert owned.holder.starts["k"] == (2, len(a.content()))
+
+
+async def test_segments_that_are_sealed_go_to_the_bucket_and_are_joined_from_there(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a, engine.node("b") as b:
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        for turn in range(3):
+            await a.write(journal, 4, first_us=10 * turn)
+            await a.body.look()
+        assert sorted(engine.store.objects) == [
+            f"{folder_of(SESSION)}k-000001.1.0.4.wsj", f"{folder_of(SESSION)}k-000002.1.4.8.wsj"
+        ]  # fmt: skip
+        engine.log.subjects.clear()  # what is older than the tail is kept
+        engine.log.subjects["tail.a.0"] = []
+        await a.write(journal, 2, first_us=50)
+        await take(b)
+        numbers = [number for number, _ in b.content()]
+        assert numbers[:8] == list(range(8))
+
+
+async def test_what_was_written_while_the_engine_was_away_is_copied_when_it_is_back(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", tail_bytes=200) as a, engine.node("b") as b:
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        await a.write(journal, 3)
+        engine.log.is_away = True
+        await a.write(journal, 50, first_us=10)
+        assert a.copier.waiting_bytes < 300
+        await until(lambda: a.copier.away_s > 0)
+        engine.log.is_away = False
+        assert await a.copier.flush(10)
+        await take(b)
+        assert b.content() == a.content()
+        assert a.copier.counts.read_back > 0
+
+
+async def test_a_write_whose_answer_was_lost_counts_once(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a") as a, engine.node("b") as b:
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        await a.write(journal, 2)
+        engine.log.loses_answers = 2
+        await a.write(journal, 4, first_us=10)
+        assert await a.copier.flush(10)
+        await take(b)
+        assert b.content() == a.content()
+
+
+async def test_a_node_that_was_fenced_copies_nothing_more_of_the_session_and_goes_on_with_others(
+    tmp_path: Path,
+) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a") as a, engine.node("b") as b, engine.node("c") as c:
+        lost: list[Owned] = []
+        a.owners.on_lost(lost.append)
+        a.owners.on_lost(a.copier.lost)
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        await a.write(journal, 5)
+        before = a.content()
+        await take(b)
+        await a.write(journal, 5, first_us=20)  # it has heard of it
+        assert [owned.node for owned in lost] == ["b"]
+        await take(c)
+        assert c.content() == before
+
+
+async def test_a_node_that_does_not_know_that_it_was_fenced_is_refused(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a") as a, engine.node("b") as b, engine.node("c") as c:
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        await a.write(journal, 5)
+        before = a.content()
+        await take(b)  # nobody tells the copier
+        await a.write(journal, 5, first_us=20)
+        await until(lambda: a.copier.counts.refused == 1)
+        await take(c)
+        assert c.content() == before
+
+
+async def test_the_bucket_that_does_not_answer_is_not_needed_where_the_tail_has_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a") as a, engine.node("b") as b:
+        await a.owners.claim(SESSION, "default")
+        await a.write(a.journal(), 5)
+        engine.store.away = "away"
+        await take(b)
+        assert b.content() == a.content()
+
+
+async def test_without_the_bucket_a_journal_that_the_tail_has_not_from_its_begin_waits_for_it(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a, engine.node("b") as b:
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        await a.write(journal, 4)
+        await a.body.look()
+        await a.write(journal, 4, first_us=10)
+        await a.body.look()
+        subject = next(iter(each for each in engine.log.subjects if engine.log.subjects[each]))
+        del engine.log.subjects[subject][0]  # it has expired
+        engine.store.away = "away"
+        owned = b.owners.owner(SESSION)
+        assert owned is not None
+        ours = await b.owners.take(owned)
+        with pytest.raises(StoreError):
+            await b.joiner.join([ours])
+        engine.store.away = None
+        await b.joiner.join([ours])
+        assert b.content() == a.content()
+
+
+async def test_parts_of_a_journal_leave_the_bucket_when_the_file_is_there(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a:
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        for turn in range(3):
+            await a.write(journal, 2, first_us=10 * turn)
+            await a.body.look()
+        assert engine.store.objects
+        a.leases.finish("recording of k")
+        await a.body.look()
+        assert engine.store.objects
+        a.leases.stored("recording of k")
+        await a.body.look()
+        assert not engine.store.objects
+        assert await a.body.clear(SESSION)
+
+
+async def test_a_bucket_that_is_away_is_tried_again_and_nothing_else_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body_module, "FIRST_RETRY_S", 0.0)
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a:
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        engine.store.away = "away"
+        for turn in range(3):
+            await a.write(journal, 2, first_us=10 * turn)
+            await a.body.look()
+        assert (a.body.waiting, a.body.is_failing) == (2, True)
+        engine.store.away = None
+        await a.body.look()
+        assert (a.body.waiting, a.body.is_failing) == (0, False)
+        assert [key.rpartition("/")[2].partition(".")[0] for key in engine.store.puts] == ["k-000001", "k-000002"]
