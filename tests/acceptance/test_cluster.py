@@ -7,7 +7,6 @@ import itertools
 import re
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -250,8 +249,7 @@ async def until_status(client: Recorder, path: str, status: int) -> None:
 
 
 async def test_what_is_done_once_is_done_by_another_node_when_the_first_is_gone(tmp_path: Path, weed: Weed) -> None:
-    async with cluster(tmp_path, weed, "a", "b", cluster__lease_s=1) as (nodes, nats):
-        del nats
+    async with cluster(tmp_path, weed, "a", "b") as (nodes, _):
         lock = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {ONCE_LOCK & 0xFFFFFFFF}"
         database = nodes.database
 
