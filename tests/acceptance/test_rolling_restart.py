@@ -23,7 +23,7 @@ from tests.support.waiting import WAIT_S, until
 from tests.support.weed import Weed
 
 SAID_S = 0.5
-WHATEVER_THE_LOAD = {"limits__loop_delay_s": 0, "limits__fold_delay_s": 0}
+WHATEVER_THE_LOAD: dict[str, Any] = {"limits__loop_delay_s": 0, "limits__fold_delay_s": 0}
 """A machine that is busy with other tests is no full node."""
 
 

@@ -69,8 +69,6 @@ class Watch:
             self._written[key] = revision
             if is_there:
                 self._known.add(key)
-            else:
-                self._known.discard(key)
 
     async def _keep(self) -> None:
         while True:
