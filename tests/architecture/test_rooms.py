@@ -82,6 +82,7 @@ SHORTER = {
         "api/request_counts.py",
         "api/translation.py",
         "catalog/access_copy.py",
+        "catalog/once_lock.py",
         "cluster/load.py",
         "conversion/verification.py",
         "listening/reasons.py",

@@ -550,7 +550,7 @@ class Service:
             end=self._end_server if self._is_first_here else None,
         )
         if self.cluster is not None:
-            self.cluster.nodes.opened = self.front.open
+            self.cluster.nodes.counts_in(self.front.open)
             self.cluster.spreads(self.sessions.load, disk_share=lambda: reserve.share)
         self.metrics.add(
             collect_metrics(
