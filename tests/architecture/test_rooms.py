@@ -108,6 +108,7 @@ SHORTER = {
         "webhooks/signing.py",
     ),
     "One command, or one part of the composition": (
+        "service/cluster_metrics.py",
         "__main__.py",
         "cli/backup.py",
         "cli/data_folder.py",
