@@ -1,4 +1,4 @@
-"""A cluster in virtual time: the real code that owns, copies, takes over and joins, on an engine that breaks on purpose.
+"""A cluster in virtual time: the real code that owns, copies, takes over and joins, over an engine that breaks.
 
 ``python -m bench.cluster --sessions 100000 --seed 7`` runs it; bench/README.md says what it shows.
 """

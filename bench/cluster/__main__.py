@@ -1,4 +1,4 @@
-"""``python -m bench.cluster``: sessions on a virtual network, with everything that goes wrong; exit 1 if a rule falls."""
+"""``python -m bench.cluster``: sessions on a virtual network, and what goes wrong; exit 1 if a rule falls."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def stages(sessions: int) -> list[Plan]:
             outages,
             legs=60,
             length_s=outage_s * 60 / outages,
-            slot_s=1.0,
+            slot_s=5.0,
             lasts_s=outage_s,
             tail_bytes=20_000,
             outages=(

@@ -24,8 +24,8 @@ TIMEOUT_S = 1.0
 
 OnPublish = Callable[[str, str, bytes, int], None]
 """Is told of each message that was taken: by whom, subject, payload, sequence."""
-OnPut = Callable[[str, Entry], None]
-"""Is told of each entry that was written, and by whom."""
+OnPut = Callable[[str, Entry, bool], None]
+"""Is told of each entry that was written, by whom, and whether there was none."""
 
 
 @dataclass(slots=True)
@@ -148,7 +148,7 @@ class Core:
         entry = Entry(key, value, self._sequence)
         if value:
             group[key] = entry
-            self.on_put(node, entry)
+            self.on_put(node, entry, known is None)
         else:
             group.pop(key, None)
             entry = Entry(key, b"", 0)

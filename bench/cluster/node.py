@@ -28,15 +28,15 @@ from bench.cluster.virtual_time import Process
 from wavstream.catalog.nodes import Owner
 from wavstream.cluster.body import Body
 from wavstream.cluster.copier import Copier
-from wavstream.cluster.engine import EngineAway, EntryChanged
+from wavstream.cluster.engine import EntryChanged
 from wavstream.cluster.joiner import Joiner
 from wavstream.cluster.kept_aside import KeptAside
 from wavstream.cluster.membership import NodeState
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.owners import Owners
-from wavstream.cluster.ownership import Owned, hash_of, shard_of
+from wavstream.cluster.ownership import hash_of, shard_of
 from wavstream.cluster.take_over import TakeOvers
-from wavstream.errors import DependencyError, TakenElsewhere
+from wavstream.errors import DependencyError, StoreError, TakenElsewhere
 from wavstream.journal.journal import Journal
 from wavstream.journal.raw_batches import batches_from
 from wavstream.journal.records import RECORD, RecordKind
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 APP = "app"
 WAITS_FOR_LEG_S = 10.0
 RETRY_S = 1.0
+_EMPTY_FOR_S = 10.0
 SHARDS = 8
 
 
@@ -199,7 +200,8 @@ class Node:
         self.calls: dict[str, Call] = {}
         self.is_up = False
         self.leases = _Leases()
-        self._restored: dict[str, asyncio.Event] = {}
+        self._wanted: set[str] = set()
+        """Sessions of which a leg is being taken."""
 
     def now_s(self) -> float:
         """Return the time of the process."""
@@ -260,14 +262,14 @@ class Node:
         await self._until(self.life.start)
         await self._bring_back()
         self.is_up = True
-        for work in (self.take_overs.run, self.body.run, *(self._visits(shard) for shard in range(SHARDS))):
+        for work in (self.take_overs.run, self.body.run, self._release_what_is_empty, *(self._visits(shard) for shard in range(SHARDS))):
             self.process.spawn(work())
 
     async def _until(self, start: Callable[[], Any]) -> None:
         while True:
             try:
                 await start()
-            except EngineAway:
+            except DependencyError:
                 await asyncio.sleep(RETRY_S)
             else:
                 return
@@ -296,10 +298,28 @@ class Node:
 
         return visit
 
+    async def _release_what_is_empty(self) -> None:
+        """Let go, again and again, of sessions that were claimed and of which nothing came."""
+        empty: set[str] = set()
+        while True:
+            await asyncio.sleep(_EMPTY_FOR_S)
+            busy = {*self.calls, *self.take_overs.busy, *self._wanted}
+            now_empty = {owned.session_id for owned in self.owners.of_node(self.name)} - busy
+            for session_id in empty & now_empty:
+                await self.owners.release(session_id)
+            empty = now_empty
+
     # ---- legs ------------------------------------------------------------------------------------------------------
 
     async def accept(self, leg: Leg, *, is_relayed: bool = False) -> Call:
         """Take a leg, here or at the node that has its session; raise Refused."""
+        self._wanted.add(leg.session_id)
+        try:
+            return await self._accept(leg, is_relayed=is_relayed)
+        finally:
+            self._wanted.discard(leg.session_id)
+
+    async def _accept(self, leg: Leg, *, is_relayed: bool) -> Call:
         session_id = leg.session_id
         while True:
             try:
@@ -341,7 +361,7 @@ class Node:
 
     def lose(self, call: Call, leg: Leg) -> None:
         """Note that a leg is gone, and may come back."""
-        if call.leg is leg:
+        if call.leg is leg and not call.is_ended:
             call.visit()
             call.leg = None
             call.silent_since_s = self.now_s()
@@ -377,9 +397,9 @@ class Node:
         if not is_stopped:
             journal.append_event(stop(int(self.now_s() * 1e6)))
             call.write()
-        copied = asyncio.get_running_loop().create_future()
-        self.copier.when_copied(journal, journal.next_number, lambda: copied.done() or copied.set_result(None))
-        await copied  # rule 2
+        copied = asyncio.Event()
+        self.copier.when_copied(journal, journal.next_number, copied.set)
+        await copied.wait()  # rule 2
         call.close()
         call.visit()
         if self.copier.copied_through(journal.key) >= journal.next_number - 1 and self._is_ours(call):
@@ -397,11 +417,8 @@ class Node:
             return
         self.world.finished(call.session_id)
         self.leases.needed.pop(journal.key, None)
-        await self.body.look()
-        while not await self.body.clear(call.session_id):
-            await asyncio.sleep(RETRY_S)
-        for segment in journals_in(self.folder).journals.get(journal.key, ()):
-            segment_path(self.folder, journal.key, segment).unlink(missing_ok=True)
+        await self._until(lambda: self._clear(call.session_id))
+        self._delete(journal.key)
         await self.owners.release(call.session_id)
         self.calls.pop(call.session_id, None)
 
@@ -414,6 +431,9 @@ class Node:
     async def take_in(self, _app_id: str, session_id: str, keys: Sequence[str], taken: Taken) -> None:
         """Go on with a session that was joined into the folder; ``Recovery.take_in``."""
         self._go_on(session_id, keys, taken)
+
+    running = False
+    """``Recovery.running``: what is brought back is before ``is_up``."""
 
     def let_in(self, session_id: str) -> None:
         """Let in what has waited; ``Recovery.let_in``."""
@@ -439,10 +459,32 @@ class Node:
                     break
                 except DependencyError:
                     taken = None
-                if taken is not None:
+                if taken is not None and not await self._is_stored_already(session_id, key):
                     self._go_on(session_id, [key], taken)
+                if taken is not None:
                     break
                 await asyncio.sleep(RETRY_S)
+
+    async def _is_stored_already(self, session_id: str, key: str) -> bool:
+        """Return whether another has brought the session to its end; then nothing of it is needed here."""
+        found: list[bool] = []
+
+        async def ask() -> None:
+            found.append(await self.world.database.is_stored(session_id))
+
+        await self._until(ask)
+        if found[0]:
+            self._delete(key)
+            await self.owners.release(session_id)
+        return found[0]
+
+    async def _clear(self, session_id: str) -> None:
+        if not await self.body.clear(session_id):
+            raise StoreError("the session's parts are deleted later")
+
+    def _delete(self, key: str) -> None:
+        for segment in journals_in(self.folder).journals.get(key, ()):
+            segment_path(self.folder, key, segment).unlink(missing_ok=True)
 
     def let_go(self, session_id: str, *, then: Callable[[Journal], None]) -> list[str]:
         """Do nothing more with a session that another has; ``Recorder.let_go``."""

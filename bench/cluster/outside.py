@@ -1,4 +1,4 @@
-"""What the nodes of the simulation share beside the engine: a store, and a database, both of which are away at times."""
+"""What the nodes of the simulation share beside the engine: a store and a database, both away at times."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Store:
 
     async def put(self, key: str, source: Path | bytes, *, attributes: object = None, is_checked: bool = True) -> None:
         """Write an object."""
-        content = source if isinstance(source, bytes) else source.read_bytes()
+        content = source if isinstance(source, bytes) else await asyncio.to_thread(source.read_bytes)
         await self._work()
         folder, _, name = key.rpartition("/")
         self.folders[folder][name] = content
@@ -95,6 +95,11 @@ class Database:
         """Return whether nobody needs the journal of these any more."""
         await self._work()
         return False
+
+    async def is_stored(self, session_id: str) -> bool:
+        """Return whether a session has its file in the store."""
+        await self._work()
+        return "stored" in self.states.get(session_id, ())
 
     async def save(self, session_id: str, owner: Owner, state: str) -> bool:
         """Write a state, once; return False if the row is another's."""

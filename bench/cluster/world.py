@@ -13,9 +13,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -24,10 +26,10 @@ from bench.cluster.node import Call, Node, Refused
 from bench.cluster.outside import FILES, Database, Store
 from wavstream.cluster.engine import Entry
 from wavstream.cluster.joining import FOLDER
-from wavstream.cluster.ownership import PREFIX, decode_owned, hash_of
+from wavstream.cluster.ownership import PREFIX, decode_owned, hash_of, key_of
 from wavstream.cluster.tail_message import Contents, unpack
 
-SETTLES_S = 300.0
+SETTLES_S = 300
 """How long after the last fault everything has to be delivered."""
 
 
@@ -73,6 +75,11 @@ class Leg:
     def now_us(self) -> int:
         """Return its own time: how much it has said."""
         return min(int((self.loop.time() - self.began_s) * 1e6), self.length_us)
+
+    def is_killed(self) -> bool:
+        """Return whether a node that it went through is no more."""
+        nodes = [self.via, None if self.call is None else self.call.node]
+        return any(node is not None and not node.is_up for node in nodes)
 
     def drop(self) -> None:
         """Lose its connection."""
@@ -132,8 +139,10 @@ class World:
         self._legs: list[Leg] = []
         self._connected = 0
         self._killed_at_s: dict[str, float] = {}
-        self._epochs: dict[tuple[str, int], str] = {}
-        self._last_numbers: dict[tuple[str, str, int], tuple[int, int]] = {}
+        self._lives: dict[str, int] = {}
+        """How often an entry was made."""
+        self._epochs: dict[tuple[str, int, int], str] = {}
+        self._last_numbers: dict[tuple[str, str, int, int], tuple[int, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
         self.core.on_put = self._saw_entry
@@ -171,10 +180,11 @@ class World:
         if text not in self.figures.faults:
             self.figures.faults.append(text)
 
-    def _saw_entry(self, node: str, entry: Entry) -> None:
+    def _saw_entry(self, node: str, entry: Entry, is_new: bool) -> None:
         if entry.key.startswith(PREFIX):
             owned = decode_owned(entry.value)
-            has = self._epochs.setdefault((hash_of(owned.session_id), owned.epoch), owned.node)
+            self._lives[entry.key] = self._lives.get(entry.key, 0) + is_new
+            has = self._epochs.setdefault((entry.key, self._lives[entry.key], owned.epoch), owned.node)
             if has != owned.node or owned.node != node:  # 1
                 self._fault(f"epoch {owned.epoch} of {owned.session_id} is {has}'s and {owned.node}'s, says {node}")
 
@@ -186,7 +196,7 @@ class World:
             self._fault(f"{node} writes into {subject}")
         self.figures.batches += len(contents.batches)
         for batch in contents.batches:
-            whose = subject, batch.key, batch.epoch
+            whose = subject, batch.key, batch.epoch, self._lives.get(key_of(batch.session_id), 0)
             place = batch.number, batch.offset
             if place <= self._last_numbers.get(whose, (-1, 0)):  # 4
                 self._fault(f"batch {place} of {batch.key}, epoch {batch.epoch}, is behind a later one in {subject}")
@@ -214,10 +224,9 @@ class World:
         self.figures.lasted_s = loop.time() - began_s
         for fault in faults:
             await fault
-        give_up_s = loop.time() + SETTLES_S
-        while not self._is_settled() and loop.time() < give_up_s:
-            await asyncio.sleep(1.0)
-        self.figures.take_overs = sum(epoch > 1 for _, epoch in self._epochs)
+        for _ in range(SETTLES_S):
+            await asyncio.sleep(0.0 if self._is_settled() else 1.0)
+        self.figures.take_overs = sum(epoch > 1 for *_, epoch in self._epochs)
         self._check()
         for node in self.nodes.values():
             node.kill()
@@ -236,7 +245,6 @@ class World:
         length_s = min(max(dice.expovariate(1.0 / self.plan.length_s), 1.0), 10 * self.plan.length_s)
         leg = Leg(session_id, loop, loop.time(), int(length_s * 1e6))
         self._legs.append(leg)
-        dropped_s: float | None = None
         killed_s: float | None = None
         tried_s: float | None = None
         while leg.now_us() < leg.length_us and not self.is_over(session_id):
@@ -255,7 +263,7 @@ class World:
                 await asyncio.sleep(dice.uniform(0.2, 0.5))
                 continue
             leg.call = call
-            if killed_s is not None and dropped_s is not None:
+            if killed_s is not None:
                 self.figures.returns_s.append(loop.time() - tried_s)
                 self.figures.from_kill_s.append(loop.time() - killed_s)
             self._connected += 1
@@ -265,37 +273,40 @@ class World:
             self._connected -= 1
             is_dropped = leg.dropped.done()
             at = call.node
-            gone = not at.is_up or (leg.via is not None and not leg.via.is_up)
+            is_killed = leg.is_killed()
             if not is_dropped:
                 leg.heard.append((connected_us, leg.now_us(), "hung up"))
                 at.process.context.copy().run(at.hang_up, call)
                 return
-            leg.heard.append((connected_us, leg.now_us(), "kill" if gone else "cut"))
-            if at.is_up and not call.is_ended:
+            leg.heard.append((connected_us, leg.now_us(), "kill" if is_killed else "cut"))
+            if at.is_up:
                 at.process.context.copy().run(at.lose, call, leg)
-            dropped_s, tried_s = loop.time(), None
-            killed_s = loop.time() if not at.is_up else None
+            tried_s = None
+            killed_s = loop.time() if is_killed else None
             if dice.random() < 0.05:
                 return  # it never comes back
             await asyncio.sleep(dice.uniform(0.1, 1.0))
 
     # ---- what goes wrong -------------------------------------------------------------------------------------------
 
-    def _faults(self) -> list[object]:
+    def _faults(self) -> list[Coroutine[Any, Any, None]]:
         plan = self.plan
-        faults: list[object] = [self._outage(*each) for each in plan.outages]
+        faults = [self._outage(*each) for each in plan.outages]
         if plan.kills_every_s is not None:
             faults.append(self._again(plan.kills_every_s, self._kill))
         if plan.cuts_every_s is not None:
             faults.append(self._again(plan.cuts_every_s, self._cut))
         return faults
 
-    async def _again(self, every_s: float, fault: Callable[[str], object]) -> None:
-        while not self._is_closing:
+    def _comes_more(self) -> bool:
+        return not self._is_closing
+
+    async def _again(self, every_s: float, fault: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+        while self._comes_more():
             await asyncio.sleep(self.dice.uniform(0.5, 1.5) * every_s)
             up = [name for name, node in self.nodes.items() if node.is_up and name not in self._cuts]
-            if len(up) > 2 and not self._is_closing:
-                await fault(self.dice.choice(up))  # type: ignore[misc]
+            if len(up) > 1 and self._comes_more():
+                await fault(self.dice.choice(up))
 
     async def _kill(self, name: str) -> None:
         self.figures.kills += 1
@@ -367,7 +378,7 @@ class World:
             if states != ["started", "completed", "stored"]:  # 4
                 self._fault(f"session {session_id} was told of as {states}")
             ranges: list[tuple[int, int]] = [(start, end) for start, end in msgspec.json.decode(content)]
-            for (_, end), (start, _) in zip(ranges, ranges[1:], strict=False):
+            for (_, end), (start, _) in pairwise(ranges):
                 if start < end:  # 2
                     self._fault(f"session {session_id} has samples twice, at {start} us: {ranges}")
             for start, end in seen.acknowledged:

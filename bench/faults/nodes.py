@@ -92,8 +92,8 @@ class Nodes:
             **self._settings,
         }
         for number, port in enumerate(free_ports(self._count)):
-            own = {"cluster__node": f"node-{number}", "cluster__listen": f"127.0.0.1:{port}"}
-            self.victims.append(Victim(self._folder / f"node-{number}", **shared, **own))
+            own = shared | {"cluster__node": f"node-{number}", "cluster__listen": f"127.0.0.1:{port}"}
+            self.victims.append(Victim(self._folder / f"node-{number}", **own))
         self.http = httpx.AsyncClient(base_url="http://cluster", timeout=60, transport=ToAnyNode(self.victims))
         await self.victims[0].start()  # it makes the tables
         await asyncio.gather(*(victim.start() for victim in self.victims[1:]))

@@ -15,12 +15,15 @@ from websockets.exceptions import InvalidStatus
 
 from tests.acceptance.test_all_workers import metrics
 from tests.support.nodes import cluster, owner_of
-from tests.support.recorder import hear
+from tests.support.postgres import shared_postgres
+from tests.support.receiver import Receiver
+from tests.support.recorder import Recorder, hear
 from tests.support.speech import noise
 from tests.support.talking import RATE_HZ, say, speak
 from tests.support.tones import tone
 from tests.support.waiting import WAIT_S, until
 from tests.support.weed import Weed
+from wavstream.catalog.once_lock import ONCE_LOCK
 from wavstream.model.audio import Codec
 from wavstream.simulator.caller import Leg
 
@@ -194,3 +197,67 @@ async def test_an_owner_that_stands_still_is_waited_for_and_then_who_asks_is_tol
             return (await nodes["b"].http.post(f"/v1/recordings/{recording['id']}/stop")).status_code == 200
 
         await until(stops)
+
+
+async def test_what_any_node_finishes_is_told_at_once_and_a_file_that_waits_for_the_bucket_comes_from_its_node(
+    tmp_path: Path, weed: Weed
+) -> None:
+    key = "of-the-administrators"
+    settings = {"webhooks__allow_http": True, "webhooks__allow_localhost": True, "admin_api_key": key}
+    async with Receiver() as receiver, cluster(tmp_path, weed, "a", "b", **settings) as (nodes, _):
+        app_key = "wsk_of_the_app_shop"
+        app = {"webhook_url": receiver.url, "api_key": app_key, "events": ["recording.completed"]}
+        made = await nodes["a"].http.post("/admin/apps/shop", json=app, headers={"X-Admin-API-Key": key})
+        assert made.status_code in (200, 201), made.text
+        shop = {name: Recorder(client.base_url, key=app_key) for name, client in nodes.clients.items()}
+        async with AsyncExitStack() as stack:
+            for client in shop.values():
+                client.http.follow_redirects = True
+                stack.push_async_callback(client.http.aclose)
+
+            async def is_known() -> bool:
+                return (await shop["b"].http.get("/v1/recordings")).status_code == 200
+
+            await until(is_known)
+            recording = await shop["b"].start("call-1")
+            async with shop["a"].connect(f"/media/pcm/call-1/a?token={app_key}") as socket:
+                await say(socket, tone(440, 1.0))
+                await shop["a"].until_received("call-1", 1_000)
+                weed.freeze()  # the file stays where it was made
+                try:
+                    done = await shop["a"].act(recording, "stop")
+                    told = await receiver.wait_for(1)
+                    for client in shop.values():
+                        samples, rate_hz = await client.listen(done | {"url": urlsplit(done["url"]).path})
+                        assert len(samples) / rate_hz > 0.9
+                finally:
+                    weed.thaw()
+            assert told[0].message["session_uuid"] == "call-1"
+            path = urlsplit(done["url"]).path
+            await until_status(shop["a"], path, 307)  # it is in the bucket
+            assert (await shop["a"].http.delete(f"/v1/recordings/{recording['id']}")).status_code in (200, 204)
+            await until_status(shop["b"], path, 404)
+
+
+async def until_status(client: Recorder, path: str, status: int) -> None:
+    """Wait until a file is answered with this."""
+
+    async def answers() -> bool:
+        return (await client.http.get(path, follow_redirects=False)).status_code == status
+
+    await until(answers)
+
+
+async def test_what_is_done_once_is_done_by_another_node_when_the_first_is_gone(tmp_path: Path, weed: Weed) -> None:
+    async with cluster(tmp_path, weed, "a", "b") as (nodes, _):
+        lock = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {ONCE_LOCK & 0xFFFFFFFF}"
+        database = nodes.database
+
+        def holders() -> set[int]:
+            return {pid for (pid,) in shared_postgres().run(lock, database=database)}
+
+        first = await until(holders)
+        assert len(first) == 1
+        await nodes.kill("a")
+        await until(lambda: holders() - first)
+        assert len(holders()) == 1

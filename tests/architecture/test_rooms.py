@@ -87,6 +87,7 @@ SHORTER = {
         "api/request_counts.py",
         "api/translation.py",
         "catalog/access_copy.py",
+        "catalog/once_lock.py",
         "cluster/load.py",
         "conversion/verification.py",
         "listening/reasons.py",
@@ -113,6 +114,7 @@ SHORTER = {
         "webhooks/signing.py",
     ),
     "One command, or one part of the composition": (
+        "service/cluster_metrics.py",
         "__main__.py",
         "cli/backup.py",
         "cli/data_folder.py",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,6 +17,7 @@ from tests.support.waiting import until
 from wavstream.cluster.engine import EntryChanged
 from wavstream.cluster.membership import encode_node, node_key
 from wavstream.cluster.node_life import PROTOCOL, NodeLife
+from wavstream.cluster.start_checks import common_of
 from wavstream.errors import OperatorError
 
 pytestmark = pytest.mark.xdist_group("nats")
@@ -193,6 +196,33 @@ async def test_a_node_of_another_protocol_is_refused_beside_one_that_lives(nats_
 
     async with living(nats_server, "a", name=name) as alone:  # that one is dead by now
         await until(lambda: alone.live() == ("a",))
+
+
+@pytest.mark.parametrize(
+    ("changed", "setting"),
+    [
+        ({"database": "other"}, "WAVSTREAM_CATALOG__URL"),
+        ({"bucket": "s3://other"}, "WAVSTREAM_STORAGE__URL"),
+        ({"master": b"other"}, "WAVSTREAM_MASTER_KEY"),
+    ],
+)
+async def test_a_node_with_another_database_bucket_or_key_than_one_that_lives_is_refused(
+    nats_server: NatsServer, changed: dict[str, Any], setting: str
+) -> None:
+    name = a_name()
+    alike: dict[str, Any] = {"database": "one", "bucket": "s3://calls", "master": b"m" * 32}
+    async with AsyncExitStack() as lives:
+        for node in "ab":
+            state = {"common": common_of(**alike)}
+            await lives.enter_async_context(living(nats_server, node, name=name, state=state))
+        other = living(nats_server, "c", name=name, state={"common": common_of(**alike | changed)})
+        with pytest.raises(OperatorError) as refused:
+            await lives.enter_async_context(other)
+
+    assert re.fullmatch(
+        f"{setting} is another one than that of node [ab], and all nodes must have the same: set it to that",
+        str(refused.value),
+    )
 
 
 @pytest.mark.parametrize("ahead_s", [-5, 5, 0])

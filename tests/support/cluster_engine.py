@@ -82,13 +82,19 @@ def a_node(name: str, **more: Any) -> NodeState:
 
 @asynccontextmanager
 async def living(
-    nats: NatsServer | NatsCluster, node: str, *, name: str, is_killed: bool = False, **more: Any
+    nats: NatsServer | NatsCluster,
+    node: str,
+    *,
+    name: str,
+    is_killed: bool = False,
+    state: dict[str, Any] | None = None,
+    **more: Any,
 ) -> AsyncIterator[NodeLife]:
     """Let a node live in a cluster of this name; ``is_killed``: it does not leave at the end."""
     async with connected(nats, name=name, node=node) as engine:
-        life = NodeLife(engine.table, state=a_node(node), lease_s=2.0, **(_CALM | more))
-        await life.start()
+        life = NodeLife(engine.table, state=a_node(node, **(state or {})), lease_s=2.0, **(_CALM | more))
         try:
+            await life.start()
             yield life
         finally:
             if is_killed:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tests.support.nats import NatsServer, free_ports, running_nats
 from tests.support.postgres import lent_catalog
@@ -32,6 +33,11 @@ class Cluster:
         self.nodes: dict[str, ServerProcess] = {}
         self.clients: dict[str, Recorder] = {}
         self._ports = dict(zip(names, free_ports(len(names)), strict=True))
+
+    @property
+    def database(self) -> str:
+        """The name of the database that they share."""
+        return urlsplit(str(self._settings["catalog__url"])).path.strip("/")
 
     def __getitem__(self, name: str) -> Recorder:
         return self.clients[name]

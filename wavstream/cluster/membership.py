@@ -34,6 +34,8 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     protocol: int = 1
     """What nodes must have in common to work together."""
+    common: dict[str, str] = {}
+    """By setting, a digest of what all nodes must have alike."""
     load: float = 0.0
     """1.0: as much as it takes."""
     is_draining: bool = False

@@ -4,7 +4,8 @@
    beats too: only when those come back do writing and watching both work. A watch whose server has died hears nothing
    for a second or two while writes go on, and nobody may be taken for dead because of that.
 2. Two nodes cannot have one name. At a start an entry of another installation is waited for, for as long as a lease:
-   if it changes, the start is refused. So is one beside a living node of another protocol.
+   if it changes, the start is refused. So is one beside a living node of another protocol, database, bucket or master
+   key.
 3. A beat whose answer did not come may count. The entry is read then, and the next beat goes on behind what is there.
 4. Clocks are compared by what each node's entry says of its own. An entry can only be late, so the least difference
    of a few beats is taken; it is a warning and nothing else, as no clock of another machine decides anything.
@@ -208,6 +209,12 @@ class NodeLife:
                 f"{other.protocol} between nodes, and this one speaks {PROTOCOL}: drain and stop the nodes of one of "
                 "the versions first (docs/cluster.md)"
             )
+        for setting, digest in self._state.common.items():
+            if other.common.get(setting, digest) != digest:  # the master key first: all digests are made with it
+                return (
+                    f"{setting} is another one than that of node {other.name}, and all nodes must have the same: set "
+                    "it to that"
+                )
         return None
 
     # ---- beats -------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ they are asked: ``nats_streams.prepare``, ``NodeLife.start``.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -28,6 +29,18 @@ def check_driver() -> None:
         raise OperatorError(
             f"{variable('cluster.nats_url')} names a NATS, and what speaks to it is not installed: {INSTALL}"
         )
+
+
+def common_of(*, database: str, bucket: str, master: bytes) -> dict[str, str]:
+    """Return, by setting, digests of what all nodes must have alike: nobody learns from them what it is.
+
+    ``database``: a name that is in it; ``bucket``: its address.
+    """
+    told = {"master_key": "", "catalog.url": database, "storage.url": bucket}
+    return {
+        variable(name): hashlib.blake2b(f"{name} {text}".encode(), key=master[:64], digest_size=8).hexdigest()
+        for name, text in told.items()
+    }
 
 
 def _complaints(settings: Settings) -> Iterator[str]:

@@ -24,7 +24,6 @@ from typing import Any, cast
 import structlog
 from uvicorn.config import Config
 from uvicorn.server import ServerState
-from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
@@ -38,7 +37,7 @@ from wavstream.media.connection import MediaConnection
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.media.opening import Opening
 from wavstream.media.request import MediaCredentials, Peer, other_version, read_request, refusal, shown_target
-from wavstream.media.unauthorized import Unauthorized, has_place, who_tells
+from wavstream.media.unauthorized import Unauthorized, has_place, last_words, who_tells
 from wavstream.media.wire import Wire
 from wavstream.workers.boundary import Elsewhere, RelayedPeer
 
@@ -63,12 +62,7 @@ def media_protocol(endpoint: MediaEndpoint) -> type[asyncio.Protocol]:
 
     class MediaHandshake(Handshake):
         def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
-            super().__init__(
-                endpoint,
-                server_state.connections,
-                is_answered=app_state.get(IS_ANSWERED, False),
-                relayed=app_state.get(RELAYED),
-            )
+            super().__init__(endpoint, server_state.connections, app_state)
 
     return MediaHandshake
 
@@ -76,14 +70,7 @@ def media_protocol(endpoint: MediaEndpoint) -> type[asyncio.Protocol]:
 class Handshake(asyncio.Protocol):
     """One request for a media WebSocket."""
 
-    def __init__(
-        self,
-        endpoint: MediaEndpoint,
-        connections: set[Any],
-        *,
-        is_answered: bool = False,
-        relayed: RelayedPeer | None = None,
-    ) -> None:
+    def __init__(self, endpoint: MediaEndpoint, connections: set[Any], app_state: dict[str, Any]) -> None:
         self._endpoint = endpoint
         self._connections = connections
         # No extensions: permessage-deflate costs more CPU than all the rest of a frame, and audio gains little by it.
@@ -91,10 +78,9 @@ class Handshake(asyncio.Protocol):
             max_size=endpoint.limits.max_message_bytes, logger=_core_log, select_subprotocol=_first_subprotocol
         )
         self._peer = Peer(None)
-        self._is_answered = is_answered
-        self._relayed = relayed
-        self._unclaimed: int | None = None
-        """Whom it is handed to once its key is good: nobody has its session (rule 3)."""
+        self._is_answered: bool = app_state.get(IS_ANSWERED, False)
+        self._relayed: RelayedPeer | None = app_state.get(RELAYED)
+        self._unclaimed: int | None = None  # rule 3: whom it is handed to once its key is good
         self._head = b""
         self._has_ended = False
         """Whether the peer of an answered one has sent all that it sends."""
@@ -392,14 +378,7 @@ class Handshake(asyncio.Protocol):
             return
         closing = closing_for(error)
         self._endpoint.counters.closed[closing.code] += 1
-        speaker = None if dialect is None else who_tells(dialect)
-        farewell = None if speaker is None else speaker.farewell(closing.code, closing.reason)
-        if farewell is not None:
-            opcode = Opcode.TEXT if farewell.is_text else Opcode.BINARY
-            self._transport.write(Frame(opcode, farewell.data).serialize(mask=False))
-        self._transport.write(
-            Frame(Opcode.CLOSE, Close(closing.code, closing.reason).serialize()).serialize(mask=False)
-        )
+        self._transport.write(last_words(closing, None if dialect is None else who_tells(dialect)))
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._transport.resume_reading()

@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from websockets.frames import Frame, Opcode
+from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from wavstream.dialects.base import Dialect
 from wavstream.dialects.events import Detected
 from wavstream.errors import MediaError, Unauthenticated
-from wavstream.media.closing import fitting_reason
+from wavstream.media.closing import Closing, fitting_reason
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.media.wire import Wire
 
@@ -34,6 +34,16 @@ def who_tells(dialect: Dialect) -> Dialect | None:
     except MediaError:
         return None
     return found if found.refuses_in_words else None
+
+
+def last_words(closing: Closing, speaker: Dialect | None) -> bytes:
+    """Return the frames that end a stream which was answered: the dialect's own words, if any, and a close."""
+    farewell = None if speaker is None else speaker.farewell(closing.code, closing.reason)
+    said = b""
+    if farewell is not None:
+        opcode = Opcode.TEXT if farewell.is_text else Opcode.BINARY
+        said = Frame(opcode, farewell.data).serialize(mask=False)
+    return said + Frame(Opcode.CLOSE, Close(closing.code, closing.reason).serialize()).serialize(mask=False)
 
 
 def has_place(endpoint: MediaEndpoint) -> bool:

@@ -49,11 +49,11 @@ def cluster_metrics(
             name = "wavstream_cluster_take_overs_total"
             yield MetricSample(name, text, count, MetricType.COUNTER, {"what": what})
         text = "Connections that this node relays to others now."
-        yield MetricSample("wavstream_relays", text, nodes.relays)
+        yield MetricSample("wavstream_relays", text, nodes.hand_overs.relays)
         text = "Connections that this node has relayed to others."
-        yield MetricSample("wavstream_relayed_total", text, nodes.relayed, MetricType.COUNTER)
+        yield MetricSample("wavstream_relayed_total", text, nodes.hand_overs.relayed, MetricType.COUNTER)
         text = "Times that no node took a connection for a session in time."
-        yield MetricSample("wavstream_relays_refused_total", text, nodes.refused, MetricType.COUNTER)
+        yield MetricSample("wavstream_relays_refused_total", text, nodes.hand_overs.refused, MetricType.COUNTER)
         text = "Connections between nodes that were refused, since they did not know the master key."
         yield MetricSample("wavstream_node_calls_refused_total", text, nodes.strangers, MetricType.COUNTER)
 

@@ -36,7 +36,7 @@ from wavstream.cluster.node_journals import NodeJournals
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.nodes import Nodes
 from wavstream.cluster.owners import Owners
-from wavstream.cluster.start_checks import check_driver, check_settings
+from wavstream.cluster.start_checks import check_driver, check_settings, common_of
 from wavstream.errors import DependencyError, OperatorError
 from wavstream.metrics import MetricSample
 from wavstream.recorder.publisher import Publisher
@@ -92,8 +92,11 @@ class ClusterService:
             derive(self._settings.master_key.get_secret_value().strip().encode(), "links of a cluster")
         )
 
-    async def connect(self, folder: DataFolder, *, master: bytes) -> None:
-        """Be one of the nodes; raise OperatorError with what is to be done where that cannot be."""
+    async def connect(self, folder: DataFolder, *, master: bytes, database: str) -> None:
+        """Be one of the nodes; raise OperatorError with what is to be done where that cannot be.
+
+        ``database``: what the catalog is called in itself.
+        """
         settings = self._settings
         installation = await asyncio.to_thread(_installation, folder)
         await self.nodes.listen(settings.cluster.listen, key=preamble.key_of(master))
@@ -109,6 +112,7 @@ class ClusterService:
             address=self._reached_at,
             url=settings.media_url,
             version=__version__,
+            common=common_of(database=database, bucket=settings.storage.url or "", master=master),
         )
         self.owners = Owners(
             self.engine.table,

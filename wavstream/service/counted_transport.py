@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import struct
 import sys
 import termios
@@ -86,3 +87,9 @@ def _unacknowledged_bytes(sock: Any) -> int:
         answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))  # SIOCOUTQ of tcp(7)
         return int(struct.unpack("i", answer)[0])
     return 0
+
+
+@functools.lru_cache(maxsize=4)
+def chunk(piece: bytes) -> bytes:
+    """Return a chunk of a chunked body. All who listen to a recording wait for one and the same, however many."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)

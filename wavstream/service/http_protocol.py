@@ -11,8 +11,7 @@
    dropped for a moment. Closing at once would have the kernel throw the answer away.
 7. Where there are several workers, a request for a session of another goes there with its connection: what was read of
    it and of all behind it is kept until it is answered (``unanswered``), and is read there first.
-8. One that another node relays ends with its answer: its next request may be for a third node, and a connection that
-   goes on and on would come over ever more of them.
+8. A connection that another node relays ends with its answer: its next request may be for a third node.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from wavstream.api.elsewhere import CONNECTION
 from wavstream.api.live import WIRE
 from wavstream.api.problems import problem
 from wavstream.media.handshake import IS_ANSWERED, RELAYED
-from wavstream.service.counted_transport import CountedTransport
+from wavstream.service.counted_transport import CountedTransport, chunk
 from wavstream.service.deadlines import Owed, PeerDeadlines, Refusal
 from wavstream.service.front import Front
 from wavstream.service.unanswered import Unanswered
@@ -382,7 +381,7 @@ class HttpProtocol(HttpToolsProtocol):
     def write(self, piece: bytes) -> None:
         """Send a piece of a chunked body (RFC 9112, 7.1), behind what the application has sent."""
         if not self.transport.is_closing():
-            self.transport.write(_chunk(piece))
+            self.transport.write(chunk(piece))
 
     def waiting_bytes(self) -> int:
         """Return the bytes that the peer has not taken."""
@@ -399,9 +398,3 @@ def _authority(target: bytes) -> bytes | None:
         return None
     rest = target.partition(b"://")[2] or target
     return rest.partition(b"/")[0].partition(b"?")[0].partition(b"#")[0]
-
-
-@functools.lru_cache(maxsize=4)
-def _chunk(piece: bytes) -> bytes:
-    """Return a chunk of a chunked body. All who listen to a recording wait for one and the same, however many."""
-    return b"%x\r\n%b\r\n" % (len(piece), piece)

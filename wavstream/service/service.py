@@ -213,7 +213,8 @@ class Service:
         )
         if self.cluster is not None:
             self._closing.push_async_callback(self.cluster.stop)
-            await self.cluster.connect(self.folder, master=master)
+            database = await self.catalog.uploads.installation()
+            await self.cluster.connect(self.folder, master=master, database=database)
             self._rows_of = RowsOfNodes(self.catalog.database, node=self.cluster.node, owner_of=self.cluster.owner_of)
             self.cluster.make_journals(self.folder, rows=self._rows_of, store=self.stores.first, removals=removals)
         digests = KeyDigests(master)
@@ -579,7 +580,7 @@ class Service:
             end=self._end_server if self._is_first_here else None,
         )
         if self.cluster is not None:
-            self.cluster.nodes.opened = self.front.open
+            self.cluster.nodes.counts_in(self.front.open)
             self.cluster.spreads(self.sessions.load, disk_share=lambda: reserve.share)
         self.metrics.add(
             collect_metrics(

@@ -18,8 +18,9 @@ from tests.support.waiting import until
 from tests.support.workers import connection
 from wavstream.cluster import preamble
 from wavstream.cluster.door import Refused, call
+from wavstream.cluster.hand_overs import MOST_HOPS, NodeUnavailable, SessionPlace, number_of
 from wavstream.cluster.membership import NodeState
-from wavstream.cluster.nodes import MOST_HOPS, Nodes, NodeUnavailable, SessionPlace, number_of
+from wavstream.cluster.nodes import Nodes
 from wavstream.cluster.ownership import Held, Owned
 from wavstream.cluster.preamble import BadPreamble, Header, Purpose, Verdict
 from wavstream.errors import LimitReached
@@ -232,12 +233,12 @@ async def test_a_connection_for_another_node_goes_there_with_what_was_read_and_w
         assert taken.received == received
         assert (taken.is_answered, taken.relayed) == (True, RelayedPeer("127.0.0.1", 1))
         await exchange(peer, taken.sock)
-        assert some.nodes["a"].relayed == 1
-        assert len(some.nodes["a"].opened) == 1
+        assert some.nodes["a"].hand_overs.relayed == 1
+        assert len(some.nodes["a"].hand_overs.opened) == 1
         peer.close()
         assert await asyncio.get_running_loop().sock_recv(taken.sock, 1) == b""
         taken.sock.close()
-        await until(lambda: not some.nodes["a"].opened)
+        await until(lambda: not some.nodes["a"].hand_overs.opened)
 
 
 async def test_where_the_owner_dies_its_relays_end_so_that_peers_connect_again() -> None:
@@ -249,7 +250,7 @@ async def test_where_the_owner_dies_its_relays_end_so_that_peers_connect_again()
         some.world.die("b")
         with suppress(ConnectionResetError):
             assert await asyncio.get_running_loop().sock_recv(peer, 1) == b""
-        await until(lambda: not some.nodes["a"].opened)
+        await until(lambda: not some.nodes["a"].hand_overs.opened)
         peer.close()
 
 
@@ -291,7 +292,7 @@ async def test_an_owner_that_is_back_in_time_gets_the_connection() -> None:
         some.world.owned["call"] = "b"
         some.nodes["b"]._is_open = False
         peer = some.go("a", "call")
-        await until(lambda: some.nodes["a"].opened)
+        await until(lambda: some.nodes["a"].hand_overs.opened)
         some.nodes["b"].open()
         taken = await some.taken("b")
         await exchange(peer, taken.sock)

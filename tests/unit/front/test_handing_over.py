@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,10 +14,11 @@ from tests.support.front_door import front_door
 from tests.support.handing_over import Office, doors
 from tests.support.media_plane import PATIENCE_S, RawPeer
 from tests.support.waiting import until
+from tests.support.workers import connection
 from wavstream.service import entrance
 from wavstream.service.deadlines import HttpLimits, Refusal
 from wavstream.settings import HttpSettings
-from wavstream.workers.boundary import WorkerUnavailable
+from wavstream.workers.boundary import Alone, RelayedPeer, TakeConnection, WorkerUnavailable
 
 LAST = b"GET /of/0/last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -261,3 +263,33 @@ async def test_a_connection_whose_worker_never_comes_back_ends(monkeypatch: pyte
         assert both.inboxes is not None
         both.inboxes.close()  # the supervisor gives up
         await peer.gone()
+
+
+async def test_a_connection_that_another_node_relays_is_its_peers_and_ends_with_its_answer() -> None:
+    seen: list[Any] = []
+
+    async def tells_client(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["client"])
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    taken: list[TakeConnection] = []
+
+    class Nodes(Alone):
+        is_alone = False
+
+        def takes(self, take: TakeConnection) -> None:
+            taken.append(take)
+
+    async with front_door(app=tells_client, boundary=Nodes()):
+        for host in ("192.0.2.7", None):
+            peer, relay = connection()
+            taken[0](
+                relay.detach(), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", is_answered=False, relayed=RelayedPeer(host, 1)
+            )
+            reader, writer = await asyncio.open_connection(sock=peer)
+            answer = await reader.read()  # to its end
+            assert b"connection: close" in answer.lower()
+            writer.close()
+            await writer.wait_closed()
+    assert seen == [("192.0.2.7", 0), None]
