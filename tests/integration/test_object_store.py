@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,33 @@ async def slow_line(endpoint: str, *, bytes_per_s: float) -> AsyncIterator[str]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_why_a_question_is_refused_whose_answer_has_no_words_is_asked_for(weed: Weed) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refuses) as server:
+        serving = asyncio.create_task(asyncio.to_thread(server.serve_forever, 0.01))
+        store = a_store(weed, endpoint=f"http://127.0.0.1:{server.server_port}")
+        try:
+            for asked in (store.head("k"), asyncio.to_thread(store.open, "k")):
+                with pytest.raises(StoreError, match="clock of this machine"):
+                    await asked
+        finally:
+            await asyncio.to_thread(server.shutdown)
+            await serving
+
+
+class _Refuses(BaseHTTPRequestHandler):
+    """A store for which the clock of whoever asks is wrong."""
+
+    def do_GET(self) -> None:
+        words = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(words)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(words)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""

@@ -122,6 +122,7 @@ class ObjectStore:
         except FileNotFoundError:  # of a HEAD, which cannot say more
             return None
         except Exception as error:
+            await asyncio.to_thread(self._ask_why, key, error)
             raise explained(error, self.url) from error
         found, attributes = answer.meta, answer.attributes
         told = {str(name): text for name, text in attributes.items()}
@@ -154,6 +155,7 @@ class ObjectStore:
         except FileNotFoundError:
             raise
         except Exception as error:
+            self._ask_why(key, error)
             raise explained(error, self.url) from error
         facts = ObjectFacts(found["size"], found["e_tag"], found["last_modified"])
         return io.BufferedReader(ObjectFile(self._store, key, self.url, facts), READ_BYTES)
@@ -184,6 +186,16 @@ class ObjectStore:
                     is_lasting=True,
                 ) from error
             raise explained(error, self.url) from error
+
+    def _ask_why(self, key: str, refused: Exception) -> None:
+        """Ask again, if a HEAD was refused, whose answer has no words; raise StoreError with those. Blocks."""
+        import obstore
+
+        if _says_no_more(refused):
+            try:
+                obstore.get_range(self._store, key, start=0, length=1)
+            except Exception as error:
+                raise explained(error, self.url) from error
 
     def _check_bucket(self, error: FileNotFoundError) -> None:
         """Raise StoreError if it is the bucket that is not there."""
@@ -278,6 +290,8 @@ _TO_DO = {
     "InternalError": "the store has failed",
 }
 _UNTRUSTED = re.compile(r"InvalidCertificate\(\s*(?:Other\(\s*OtherError\(\s*)?(\w+)")
+_NO_STORE = "Header missing from response"
+"""Of an answer that says that all is well: of a console, or a portal that one has to log in to."""
 _CAUSE = re.compile(r'(?:message|error): "([^"]+)"')
 """What of all that is behind a failure is in words: the system's own."""
 _PASSING = frozenset({"SlowDown", "InternalError", "ServiceUnavailable"})
@@ -312,7 +326,11 @@ def explained(error: Exception, url: str) -> StoreError:
             f"{url}: nothing is there that takes files: name the right bucket and endpoint", is_lasting=True
         )
     if (status := _STATUS.search(reason)) is not None:
-        return StoreError(f"{url}: the store answers {status[1].strip()}")
+        return StoreError(f"{url}: the store answers {status[1].strip()}{f' ({code})' if code else ''}")
+    if _NO_STORE in said:
+        return StoreError(
+            f"{url}: what answers there is no store, or not of this kind: name the right endpoint", is_lasting=True
+        )
     if (untrusted := _UNTRUSTED.search(said)) is not None:
         return StoreError(
             f"{url}: the certificate of the store cannot be trusted ({untrusted[1]}): mend that there, or name the "
@@ -330,3 +348,12 @@ def explained(error: Exception, url: str) -> StoreError:
 def _is_answer(error: FileNotFoundError) -> bool:
     """Return whether it is the store that says so, and not our disk."""
     return "status code: 404" in str(error)
+
+
+def _says_no_more(error: Exception) -> bool:
+    """Return whether it refuses without a word why, as the answer to a HEAD does."""
+    said = str(error)
+    return _CODE.search(said) is None and _REFUSED.search(said) is not None
+
+
+_REFUSED = re.compile(r"status code: (?:40[013]|301)\b")
