@@ -18,7 +18,7 @@ from tests.support.weed import READ_ONLY_KEY, SECRET, Weed
 from wavstream.errors import StoreError
 from wavstream.settings import StorageSettings
 from wavstream.storage.object_store import PART_BYTES, ObjectStore
-from wavstream.storage.probe import MARKER, probe
+from wavstream.storage.probe import MARKER, claim, probe
 from wavstream.storage.stores import Stores
 
 pytestmark = pytest.mark.xdist_group("weed")
@@ -74,6 +74,15 @@ async def test_a_store_is_found_usable_and_only_the_marker_is_left(weed: Weed) -
         (step, None) for step in ("write", "read", "range", "delete", "owner")
     ]
     assert [*weed.objects("usable")] == [f"usable/{MARKER}"]
+
+
+async def test_of_two_that_take_an_empty_store_at_once_one_has_it_and_the_other_is_told(weed: Weed) -> None:
+    for number in range(10):
+        stores = [a_store(weed, f"taken-{number}") for _ in range(2)]
+        came = await asyncio.gather(
+            *(claim(each, digit * 32) for each, digit in zip(stores, "12", strict=True)), return_exceptions=True
+        )
+        assert [type(each) for each in came].count(StoreError) == 1, came
 
 
 @pytest.mark.parametrize(

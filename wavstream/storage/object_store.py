@@ -103,6 +103,23 @@ class ObjectStore:
             raise StoreError(f"{self.url}: {key} is not there as it was uploaded; it is uploaded again")
         return done["e_tag"]
 
+    async def put_first(self, key: str, content: bytes, *, attributes: Mapping[str, str]) -> None:
+        """Put bytes at the key unless something is there: of two at once one comes first. Raise StoreError.
+
+        A server that cannot tell puts them in any case.
+        """
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+
+        given = {**self._always, **attributes}
+        try:
+            await obstore.put_async(self._store, key, content, attributes=given, mode="create")
+        except (AlreadyExistsError, PreconditionError):
+            return
+        except (BaseError, OSError):
+            # Servers refuse what they do not know in many ways; what is wrong with all that is put is said here too.
+            await self.put(key, content, attributes=attributes)
+
     async def _while_it_answers(self, key: str, sent: Awaitable[T]) -> T:
         """Return what comes of sending something to the key; raise StoreError once the store is silent (rule 6)."""
         sending = asyncio.ensure_future(sent)
