@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.support.weed import READ_ONLY_KEY, SECRET, Weed
 from wavstream.errors import StoreError
 from wavstream.settings import StorageSettings
 from wavstream.storage.object_store import PART_BYTES, ObjectStore
-from wavstream.storage.probe import MARKER, probe
+from wavstream.storage.probe import MARKER, claim, probe
 from wavstream.storage.stores import Stores
 
 pytestmark = pytest.mark.xdist_group("weed")
@@ -73,6 +74,15 @@ async def test_a_store_is_found_usable_and_only_the_marker_is_left(weed: Weed) -
         (step, None) for step in ("write", "read", "range", "delete", "owner")
     ]
     assert [*weed.objects("usable")] == [f"usable/{MARKER}"]
+
+
+async def test_of_two_that_take_an_empty_store_at_once_one_has_it_and_the_other_is_told(weed: Weed) -> None:
+    for number in range(10):
+        stores = [a_store(weed, f"taken-{number}") for _ in range(2)]
+        came = await asyncio.gather(
+            *(claim(each, digit * 32) for each, digit in zip(stores, "12", strict=True)), return_exceptions=True
+        )
+        assert [type(each) for each in came].count(StoreError) == 1, came
 
 
 @pytest.mark.parametrize(
@@ -174,3 +184,33 @@ async def slow_line(endpoint: str, *, bytes_per_s: float) -> AsyncIterator[str]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_why_a_question_is_refused_whose_answer_has_no_words_is_asked_for(weed: Weed) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refuses) as server:
+        serving = asyncio.create_task(asyncio.to_thread(server.serve_forever, 0.01))
+        store = a_store(weed, endpoint=f"http://127.0.0.1:{server.server_port}")
+        try:
+            for asked in (store.head("k"), asyncio.to_thread(store.open, "k")):
+                with pytest.raises(StoreError, match="clock of this machine"):
+                    await asked
+        finally:
+            await asyncio.to_thread(server.shutdown)
+            await serving
+
+
+class _Refuses(BaseHTTPRequestHandler):
+    """A store for which the clock of whoever asks is wrong."""
+
+    def do_GET(self) -> None:
+        words = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(words)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(words)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""

@@ -61,6 +61,10 @@ class MemoryStore(ObjectStore):
             raise StoreError("the answer was lost")
         return f'"{len(content)}"'
 
+    async def put_first(self, key: str, content: bytes, *, attributes: Mapping[str, str]) -> None:
+        if key not in self.objects:
+            await self.put(key, content, attributes=attributes)
+
     async def head(self, key: str) -> ObjectFacts | None:
         self._may("read")
         if key not in self.objects:

@@ -103,6 +103,23 @@ class ObjectStore:
             raise StoreError(f"{self.url}: {key} is not there as it was uploaded; it is uploaded again")
         return done["e_tag"]
 
+    async def put_first(self, key: str, content: bytes, *, attributes: Mapping[str, str]) -> None:
+        """Put bytes at the key unless something is there: of two at once one comes first. Raise StoreError.
+
+        A server that cannot tell puts them in any case.
+        """
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+
+        given = {**self._always, **attributes}
+        try:
+            await obstore.put_async(self._store, key, content, attributes=given, mode="create")
+        except (AlreadyExistsError, PreconditionError):
+            return
+        except (BaseError, OSError):
+            # Servers refuse what they do not know in many ways; what is wrong with all that is put is said here too.
+            await self.put(key, content, attributes=attributes)
+
     async def _while_it_answers(self, key: str, sent: Awaitable[T]) -> T:
         """Return what comes of sending something to the key; raise StoreError once the store is silent (rule 6)."""
         sending = asyncio.ensure_future(sent)
@@ -122,6 +139,7 @@ class ObjectStore:
         except FileNotFoundError:  # of a HEAD, which cannot say more
             return None
         except Exception as error:
+            await asyncio.to_thread(self._ask_why, key, error)
             raise explained(error, self.url) from error
         found, attributes = answer.meta, answer.attributes
         told = {str(name): text for name, text in attributes.items()}
@@ -154,6 +172,7 @@ class ObjectStore:
         except FileNotFoundError:
             raise
         except Exception as error:
+            self._ask_why(key, error)
             raise explained(error, self.url) from error
         facts = ObjectFacts(found["size"], found["e_tag"], found["last_modified"])
         return io.BufferedReader(ObjectFile(self._store, key, self.url, facts), READ_BYTES)
@@ -197,6 +216,16 @@ class ObjectStore:
                     is_lasting=True,
                 ) from error
             raise explained(error, self.url) from error
+
+    def _ask_why(self, key: str, refused: Exception) -> None:
+        """Ask again, if a HEAD was refused, whose answer has no words; raise StoreError with those. Blocks."""
+        import obstore
+
+        if _says_no_more(refused):
+            try:
+                obstore.get_range(self._store, key, start=0, length=1)
+            except Exception as error:
+                raise explained(error, self.url) from error
 
     def _check_bucket(self, error: FileNotFoundError) -> None:
         """Raise StoreError if it is the bucket that is not there."""
@@ -291,6 +320,8 @@ _TO_DO = {
     "InternalError": "the store has failed",
 }
 _UNTRUSTED = re.compile(r"InvalidCertificate\(\s*(?:Other\(\s*OtherError\(\s*)?(\w+)")
+_NO_STORE = "Header missing from response"
+"""Of an answer that says that all is well: of a console, or a portal that one has to log in to."""
 _CAUSE = re.compile(r'(?:message|error): "([^"]+)"')
 """What of all that is behind a failure is in words: the system's own."""
 _PASSING = frozenset({"SlowDown", "InternalError", "ServiceUnavailable"})
@@ -325,7 +356,11 @@ def explained(error: Exception, url: str) -> StoreError:
             f"{url}: nothing is there that takes files: name the right bucket and endpoint", is_lasting=True
         )
     if (status := _STATUS.search(reason)) is not None:
-        return StoreError(f"{url}: the store answers {status[1].strip()}")
+        return StoreError(f"{url}: the store answers {status[1].strip()}{f' ({code})' if code else ''}")
+    if _NO_STORE in said:
+        return StoreError(
+            f"{url}: what answers there is no store, or not of this kind: name the right endpoint", is_lasting=True
+        )
     if (untrusted := _UNTRUSTED.search(said)) is not None:
         return StoreError(
             f"{url}: the certificate of the store cannot be trusted ({untrusted[1]}): mend that there, or name the "
@@ -343,3 +378,12 @@ def explained(error: Exception, url: str) -> StoreError:
 def _is_answer(error: FileNotFoundError) -> bool:
     """Return whether it is the store that says so, and not our disk."""
     return "status code: 404" in str(error)
+
+
+def _says_no_more(error: Exception) -> bool:
+    """Return whether it refuses without a word why, as the answer to a HEAD does."""
+    said = str(error)
+    return _CODE.search(said) is None and _REFUSED.search(said) is not None
+
+
+_REFUSED = re.compile(r"status code: (?:40[013]|301)\b")

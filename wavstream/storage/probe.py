@@ -87,8 +87,8 @@ async def claim(store: ObjectStore, installation: str) -> None:
     owner = await owner_of(store)
     if owner is None:
         content = msgspec.json.encode({"installation": installation})
-        await store.put(MARKER, content, attributes={"Content-Type": "application/json"})
-        owner = await owner_of(store)  # of two that come at the same time the later one's is read by both
+        await store.put_first(MARKER, content, attributes={"Content-Type": "application/json"})
+        owner = await owner_of(store)  # of two that come at the same time the first one's is read by both
     if owner != installation:
         raise _anothers(store, owner)
 

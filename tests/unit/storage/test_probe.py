@@ -84,6 +84,9 @@ async def test_a_marker_that_cannot_be_read_is_somebody_elses() -> None:
          "UnknownIssuer,\n)", "SSL_CERT_FILE", True),
         ("PUT https://a/b/k in 2ms - HTTP error: error sending request\n\nDebug source:\nOs {\n code: 111,\n message: "
          "\"Connection refused\",\n}", "Connection refused", False),
+        ("PUT http://a/b/k in 1ms - Server returned non-2xx status code: 400 Bad Request: "
+         "<Error><Code>BadDigest</Code></Error>", "400 Bad Request (BadDigest)", False),
+        ("Unable to extract metadata from headers: ETag Header missing from response", "right endpoint", True),
         ("PUT http://169.254.169.254/latest in 1s - HTTP error", "storage.access_key_id", False),
     ],
 )  # fmt: skip
