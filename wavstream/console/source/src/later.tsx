@@ -5,8 +5,9 @@ import { useEffect, useState } from "preact/hooks";
 
 export type Part<P> = () => Promise<{ default: ComponentType<P> }>;
 
-/** Shows a part once it is there. It is not where the server has another version by now, or does not answer. */
-export function Later<P extends object>({ part, props }: { part: Part<P>; props: P }): JSX.Element | null {
+/** Shows a part once it is there, and its title until then. It does not come where the server has another version by now, or
+ * does not answer. */
+export function Later<P extends object>({ part, props, title }: { part: Part<P>; props: P; title?: string }): JSX.Element | null {
   const [Found, setFound] = useState<ComponentType<P> | null>(null);
   const [hasFailed, setFailed] = useState(false);
   useEffect(() => {
@@ -15,12 +16,15 @@ export function Later<P extends object>({ part, props }: { part: Part<P>; props:
       () => setFailed(true),
     );
   }, [part]);
-  if (hasFailed) {
-    return (
-      <p class="banner">
-        A part of this page could not be fetched: the server has another version by now, or does not answer. <a href="">Load this page again</a>
-      </p>
-    );
-  }
-  return Found && <Found {...props} />;
+  if (Found) return <Found {...props} />;
+  return (
+    <>
+      {title && <h1 tabIndex={-1}>{title}</h1>}
+      {hasFailed && (
+        <p class="banner">
+          A part of this page could not be fetched: the server has another version by now, or does not answer. <a href="">Load this page again</a>
+        </p>
+      )}
+    </>
+  );
 }

@@ -119,7 +119,7 @@ function Page({ told, begun }: { told: Visitor | null; begun: Begun | null }): J
       <main id="main" tabIndex={-1}>
         {view === "live" && <Live />}
         {view === "recordings" && <Recordings />}
-        {view === "recording" && <Later key={id} part={recordingPage} props={{ id: id!, first: begun?.id === id ? begun!.recording : null }} />}
+        {view === "recording" && <Later key={id} title="Recording" part={recordingPage} props={{ id: id!, first: begun?.id === id ? begun!.recording : null }} />}
         {view === "letters" && <DeadLetters />}
         {view === "help" && <Help />}
         {!VIEWS.has(view) && (
