@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tests.support.journal_script import T0_US
 from tests.support.recordings import a_recording
@@ -30,6 +29,7 @@ from wavstream.journal.segments import SegmentFile
 from wavstream.model.audio import Codec, MediaFormat, Track, TrackClock
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
+from wavstream.recorder.growing_waveform import GrowingWaveform
 from wavstream.recorder.render_job import RenderJob
 from wavstream.rendering.timeline.clock import Patience
 from wavstream.rendering.waveform import Waveform
@@ -105,27 +105,27 @@ class Call:
 
 
 class Watch:
-    """Adds up the processor time that waveforms take."""
+    """Adds up the processor time that waveforms take: what is found of a block, and the points that are made of it."""
 
     def __init__(self) -> None:
         """Measure from now on."""
         self.spent_ns = 0
-        self._take = Waveform.take
-        setattr(Waveform, "take", self._measured())  # noqa: B010
+        self._before = [(of, name, getattr(of, name)) for of, name in ((Waveform, "take"), (GrowingWaveform, "append"))]
+        for of, name, does in self._before:
+            setattr(of, name, self._measured(does))
 
-    def _measured(self) -> Callable[[Waveform, NDArray[np.int16]], None]:
-        take = self._take
-
-        def measured(waveform: Waveform, block: NDArray[np.int16]) -> None:
+    def _measured(self, does: Callable[..., None]) -> Callable[..., None]:
+        def measured(*given: object) -> None:
             begun_ns = time.thread_time_ns()
-            take(waveform, block)
+            does(*given)
             self.spent_ns += time.thread_time_ns() - begun_ns
 
         return measured
 
     def stop(self) -> None:
         """Measure no more."""
-        setattr(Waveform, "take", self._take)  # noqa: B010
+        for of, name, does in self._before:
+            setattr(of, name, does)
 
 
 def measure(*, calls: int, seconds: float, frames: int, clocks: int) -> tuple[float, float]:

@@ -13,12 +13,13 @@ import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
-from tests.support.recorder import Recorder, recorder
+from tests.support.recorder import Recorder, hear, recorder
 from tests.support.talking import RATE_HZ, say
 from tests.support.tones import tone
 from tests.support.waiting import until
+from wavstream.cli import drawing
 from wavstream.cli.apps import add_app, revoke_key
-from wavstream.cli.drawing import draw_waveform
+from wavstream.cli.drawing import NotPlayed, draw_waveform, play_recording
 from wavstream.cli.watching import watch
 from wavstream.errors import Unauthenticated
 from wavstream.service.server import running
@@ -102,3 +103,42 @@ async def test_watching_for_a_while_ends_though_nothing_is_told_and_a_recording_
         # Of two seconds the first is loud, on half of the 72 places.
         assert 0.4 < len(bars) / (len(scale) - len("       ")) < 0.6
         assert scale.split()[-2:] == ["2.0", "s"]
+
+
+async def test_a_recording_is_played_by_the_player_that_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    players, kept = tmp_path / "players", tmp_path / "kept.wav"
+    await asyncio.to_thread(players.mkdir)
+
+    def install(name: str, code: int) -> None:
+        player = players / name
+        player.write_text(
+            f'#!/bin/sh\nfor last; do :; done\ncat "$last" > {kept}\necho "$@" > {kept}.said\nexit {code}\n'
+        )
+        player.chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{players}:/bin:/usr/bin")
+    monkeypatch.setattr(drawing, "PLAYERS", [each for each in drawing.PLAYERS if each[0] in ("ffplay", "aplay")])
+    async with recorder(tmp_path / "data") as (client, _):
+        recording = await client.start("call-77", format="mp3", channels="mono")
+        async with client.connect("/media/pcm/call-77/a") as socket:
+            await say(socket, tone(440, 1.0))
+        await client.until(recording)
+        await asyncio.to_thread(install, "aplay", 0)
+        screen = Screen()
+
+        def play(control: Control) -> None:
+            play_recording(control, recording["id"], as_json=True, console=screen.console)
+
+        await told(client.base_url, play)
+        told_of = json.loads(screen.file.getvalue())
+        assert (told_of["player"], told_of["recording_id"]) == ("aplay", recording["id"])
+        samples, rate_hz = hear(await asyncio.to_thread(kept.read_bytes))  # a WAV file, whatever was recorded
+        assert (len(samples) / rate_hz, rate_hz) == (pytest.approx(1.0, abs=0.01), RATE_HZ)
+        await asyncio.to_thread(install, "ffplay", 3)  # a better one, which fails
+        with pytest.raises(NotPlayed, match="ffplay has failed with exit code 3"):
+            await told(client.base_url, play)
+        said = await asyncio.to_thread(Path(f"{kept}.said").read_text)
+        assert "-autoexit" in said
+        assert not Path(said.split()[-1]).exists()  # noqa: ASYNC240 - of a test

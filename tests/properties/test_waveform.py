@@ -17,7 +17,7 @@ from wavstream.journal.records import Item
 from wavstream.recorder.growing_waveform import GrowingWaveform
 from wavstream.removals import Removals
 from wavstream.rendering.fold import Fold
-from wavstream.rendering.waveform import Ending, Peaks, Waveform, WaveformForm
+from wavstream.rendering.waveform import Ending, Found, Peaks, Waveform, WaveformForm, written
 from wavstream.storage.waveform_file import Window, read_waveform, whole_file
 
 
@@ -141,17 +141,53 @@ def test_a_waveform_whose_silent_end_is_cut_away_is_that_of_what_stays(
     assert whole_file(ending, waveform.collect()) == whole_file(expected, plain.collect())
 
 
+@given(
+    points=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    rate_hz=st.sampled_from((8_000, 11_025, 48_000)),
+    channels=st.sampled_from((1, 2)),
+    quieter=st.integers(0, 15),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_points_are_to_the_byte_what_they_are_when_they_are_made_the_plain_way(
+    points: list[int], rate_hz: int, channels: int, quieter: int, seed: int
+) -> None:
+    form = WaveformForm.of(rate_hz, channels)
+    each = form.samples_per_point
+    values = np.random.default_rng(seed).integers(-32_768, 32_768, (channels, sum(points), each)).astype(np.int16)
+    values >>= quieter
+    made = np.empty((sum(points), channels, 3), np.int8)
+    made[:, :, 0] = (values.min(axis=2) * np.float32(1 / 256)).T
+    made[:, :, 1] = (values.max(axis=2) * np.float32(1 / 256)).T
+    squares = np.vecdot(values.astype(np.float32), values.astype(np.float32)) * np.float32((255 / 32_768) ** 2 / each)
+    made.view(np.uint8)[:, :, 2] = np.sqrt(squares).T
+
+    waveform, at, samples = Waveform(), 0, values.reshape(channels, -1).T
+    waveform.open(rate_hz, channels)
+    for number, length in enumerate(points):
+        block = samples[at * each : (at + length) * each]
+        waveform.take(block if number % 2 else np.ascontiguousarray(block))
+        at += length
+    assert waveform.collect() == made.tobytes()
+
+
 @settings(max_examples=30, deadline=None)
 @given(sizes=st.lists(st.integers(1, 40_000), min_size=1, max_size=5), seed=st.integers(0, 2**32 - 1))
 def test_what_was_read_of_a_growing_waveform_is_a_part_of_the_finished_one(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], seed: int
 ) -> None:
-    form = WaveformForm.of(8_000, 2)
-    points = np.random.default_rng(seed).bytes(sum(sizes) * form.point_bytes)
+    form, random = WaveformForm.of(8_000, 2), np.random.default_rng(seed)
+    blocks = [
+        Found(
+            random.integers(-32_768, 32_768, (2, 2, size)).astype(np.int16),
+            random.integers(0, 160 << 29, (2, size)).astype(np.float32),
+        )
+        for size in sizes
+    ]
+    points = written(blocks, 160)
     folder = tmp_path_factory.mktemp("spool")
     growing, at = GrowingWaveform(folder / "rec.wav", removals=Removals()), 0
-    for size in sizes:
-        growing.append(form, points[at * 6 : (at + size) * 6])
+    for number, size in enumerate(sizes):
+        growing.append(form, blocks[number : number + 1])
         at += size
         found = growing.read(Window(from_s=1.0, points_per_s=50))
         assert found is not None

@@ -11,7 +11,6 @@ from fastapi import FastAPI, Request, Response
 from wavstream import __version__
 from wavstream.api import (
     audio,
-    console,
     dead_letters,
     health,
     holds,
@@ -25,8 +24,8 @@ from wavstream.api import (
     verification,
     waveform,
 )
+from wavstream.api.console import add_console
 from wavstream.api.console_cookies import Cookies
-from wavstream.api.console_page import add_console_page
 from wavstream.api.cross_origin import CrossOrigin
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.docs_page import add_docs_page, servers
@@ -102,9 +101,7 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
     for room in (*of_recordings, live_page, sessions, dead_letters, playback, health):
         # `include_router` reads every route a second time, on the loop, while the first request waits.
         app.router.routes.extend(room.routes(parts).routes)
-    if parts.console_passes is not None:
-        app.router.routes.extend(console.routes(parts).routes)
-        add_console_page(app)
+    add_console(app, parts)
     app.webhooks.include_router(told())
     documents: dict[str, Callable[[], dict[str, Any]]] = {
         "gateway": lambda: gateway_document() | {"servers": app.servers}

@@ -5,6 +5,8 @@
 2. The cookie is marked ``Secure`` where the page was fetched over https, which only a proxy in front of this server
    knows: it says so, or ``public_url`` does.
 3. Wrong keys count under their address, as everywhere.
+4. The page is told with itself who looks, so that it need not ask first. Where it was told of nobody it asks: a browser
+   that follows a link from elsewhere sends the cookie with what the page asks for, and not for the page itself.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Request, Response
+import msgspec
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +26,7 @@ from wavstream.access.authenticator import Caller
 from wavstream.access.console_pass import LIFE, ConsolePass, ConsolePasses
 from wavstream.access.key_table import KEYLESS
 from wavstream.api.console_cookies import check_writer
+from wavstream.api.console_page import add_console_page
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.middleware import authenticated
 from wavstream.errors import Unauthenticated
@@ -53,48 +57,69 @@ class Visitor(Document):
     version: str = __version__
 
 
-def routes(parts: ApiDependencies) -> APIRouter:
-    """Return the routes of signing in, which exist where the console is on."""
-    router = APIRouter(prefix="/console", include_in_schema=False)
-    passes = parts.console_passes
-    if passes is None:
-        return router
+class Door:
+    """Knows who looks."""
 
-    async def keyless(request: Request) -> Caller | None:
+    def __init__(self, parts: ApiDependencies, passes: ConsolePasses) -> None:
+        self._parts = parts
+        self._passes = passes
+
+    async def who(self, request: Request) -> Visitor:
+        """Return who asks."""
+        if (caller := await self.keyless(request)) is not None:
+            return self.visitor(caller.app_id, caller.key_id)
+        shown = self._passes.read(request.headers.get("cookie"), now=self._parts.now())
+        if shown is not None and self._parts.authenticator.is_good(shown.key_id):
+            return self.visitor(shown.app_id, shown.key_id, shown)
+        return self.visitor(None, None)
+
+    async def keyless(self, request: Request) -> Caller | None:
+        """Return who asks and needs no key; None: a key is needed."""
+        address = _address(request)
         try:
             return await authenticated(
-                parts.authenticator, None, headers=request.headers, app=None, address=_address(request)
+                self._parts.authenticator, None, headers=request.headers, app=None, address=address
             )
         except Unauthenticated:
             return None
 
-    def visitor(app_id: str | None, key_id: str | None, shown: ConsolePass | None = None) -> Visitor:
+    def visitor(self, app_id: str | None, key_id: str | None, shown: ConsolePass | None = None) -> Visitor:
+        """Return what there is to say of somebody; ``app_id`` None: nobody is signed in."""
         return Visitor(
             signed_in=app_id is not None,
             needs_key=key_id != KEYLESS,
             app_id=None if app_id is None else app_name(app_id),
-            key_name=parts.authenticator.key_name(key_id),
+            key_name=self._parts.authenticator.key_name(key_id),
             expires_at=None if shown is None else shown.expires_at,
-            now=parts.now(),
+            now=self._parts.now(),
         )
+
+
+def add_console(app: FastAPI, parts: ApiDependencies) -> None:
+    """Add the page with its files, and the routes of signing in, where the console is on."""
+    if parts.console_passes is None:
+        return
+    door = Door(parts, parts.console_passes)
+    app.router.routes.extend(_routes(parts, parts.console_passes, door).routes)
+
+    async def told(request: Request) -> bytes:
+        return msgspec.json.encode((await door.who(request)).as_json())
+
+    add_console_page(app, visitor=told)
+
+
+def _routes(parts: ApiDependencies, passes: ConsolePasses, door: Door) -> APIRouter:
+    router = APIRouter(prefix="/console", include_in_schema=False)
 
     @router.get("/session")
     async def who(request: Request) -> Response:
-        if (caller := await keyless(request)) is not None:
-            found = visitor(caller.app_id, caller.key_id)
-        elif (shown := passes.read(request.headers.get("cookie"), now=parts.now())) and parts.authenticator.is_good(
-            shown.key_id
-        ):
-            found = visitor(shown.app_id, shown.key_id, shown)
-        else:
-            found = visitor(None, None)
-        return JSONResponse(found.as_json(), headers=_NO_STORE)
+        return JSONResponse((await door.who(request)).as_json(), headers=_NO_STORE)
 
     @router.post("/sign-in")
     async def sign_in(asked: SignIn, request: Request) -> Response:
         check_writer(request.headers, parts.urls.public_url)
-        if (caller := await keyless(request)) is not None:  # rule 1
-            return JSONResponse(visitor(caller.app_id, caller.key_id).as_json(), headers=_NO_STORE)
+        if (caller := await door.keyless(request)) is not None:  # rule 1
+            return JSONResponse(door.visitor(caller.app_id, caller.key_id).as_json(), headers=_NO_STORE)
         caller = await authenticated(
             parts.authenticator, asked.key.strip(), headers=request.headers, app=None, address=_address(request)
         )
@@ -102,7 +127,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         assert caller.key_id is not None
         text, expires_at = passes.make(app_id=caller.app_id, key_id=caller.key_id, now=parts.now())
         shown = ConsolePass(caller.app_id, caller.key_id, expires_at)
-        response = JSONResponse(visitor(caller.app_id, caller.key_id, shown).as_json(), headers=_NO_STORE)
+        response = JSONResponse(door.visitor(caller.app_id, caller.key_id, shown).as_json(), headers=_NO_STORE)
         _set_cookie(response, passes, text, request, parts.urls.public_url)
         return response
 

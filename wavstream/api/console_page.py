@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import html
 import secrets
 import zlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from wavstream.api.problems import problem
 FOLDER = Path(__file__).parents[1] / "console" / "static"
 _INDEX = "index.html"
 _NONCE = b"__CSP_NONCE__"
+_VISITOR = b"__VISITOR__"
 _KEPT = "assets/"
 _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -64,8 +67,8 @@ def policy(nonce: str) -> str:
     )
 
 
-def add_console_page(app: FastAPI, *, folder: Path = FOLDER) -> None:
-    """Add the page and its files to an application."""
+def add_console_page(app: FastAPI, *, visitor: Callable[[Request], Awaitable[bytes]], folder: Path = FOLDER) -> None:
+    """Add the page and its files to an application; ``visitor`` returns who asks for it, as JSON, which it is told."""
     names = {
         each.relative_to(folder).as_posix(): each
         for each in sorted(folder.rglob("*"))
@@ -85,11 +88,12 @@ def add_console_page(app: FastAPI, *, folder: Path = FOLDER) -> None:
     async def below(_request: Request) -> Response:
         return Response(status_code=307, headers={"Location": "console/", "Cache-Control": "no-store"})
 
-    async def index(_request: Request) -> Response:
+    async def index(request: Request) -> Response:
         if _INDEX not in names:
             return problem(404, "The console was not built into this package.")
         nonce = secrets.token_urlsafe(16)
-        page = (await file_of(_INDEX)).content.replace(_NONCE, nonce.encode())
+        told = html.escape((await visitor(request)).decode())
+        page = (await file_of(_INDEX)).content.replace(_NONCE, nonce.encode()).replace(_VISITOR, told.encode())
         headers = {"Content-Security-Policy": policy(nonce), "Cache-Control": "no-store", **_SAFE}
         return Response(page, media_type=_MEDIA_TYPES[".html"], headers=headers)
 

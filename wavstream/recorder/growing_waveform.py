@@ -1,7 +1,8 @@
 """The waveform of a file that is still being made: the newest points in memory, those before them beside the file.
 
-1. Points come on the thread that folds: 300 bytes a second of a stereo call. They are written when there are minutes of
-   them, by opening the file for it: no descriptor is held, and a short call writes once, at its end.
+1. What is found of them comes on the thread that folds, and becomes points when there is some of it, or somebody reads:
+   300 bytes a second of a stereo call. They are written when there are minutes of them, by opening the file for it: no
+   descriptor is held, and a short call writes once, at its end.
 2. It may be read from any thread meanwhile, but for the event loop: who writes holds the lock.
 3. After an OSError from any method, call it again: nothing is lost.
 """
@@ -10,17 +11,20 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from wavstream.removals import Removals
-from wavstream.rendering.waveform import Ending, WaveformForm
+from wavstream.rendering.waveform import Ending, Found, WaveformForm, written
 from wavstream.storage.modes import FILE
 from wavstream.storage.object_keys import waveform_key
 from wavstream.storage.waveform_file import HEAD, Stretch, Window, head_of
 
 WRITTEN_AT_BYTES = 1 << 16
 """Three and a half minutes of a stereo call."""
+FOUND_BYTES = 1 << 14
+"""Some 20 s of a stereo call: five folds."""
 
 
 class GrowingWaveform:
@@ -35,13 +39,19 @@ class GrowingWaveform:
         self._written_bytes = 0
         """Of points, in the file."""
         self._newest = bytearray()
+        self._found: list[Found] = []
+        """Of what follows the newest points."""
+        self._found_bytes = 0
         self._has_file = self._is_finished = False
 
-    def append(self, form: WaveformForm, points: bytes) -> None:
-        """Take whole points that follow those before; raises OSError."""
+    def append(self, form: WaveformForm, found: Sequence[Found]) -> None:
+        """Take what was found of whole points that follow those before; raises OSError."""
         with self._lock:
             self._form = form
-            self._newest += points
+            self._found += found
+            self._found_bytes += sum(block.size_bytes for block in found)
+            if self._found_bytes >= FOUND_BYTES:
+                self._make()
         self.settle()
 
     def settle(self) -> None:
@@ -56,6 +66,7 @@ class GrowingWaveform:
             form = self._form
             if form is None:
                 return None
+            self._make()
             size = form.point_bytes
             points = (self._written_bytes + len(self._newest)) // size
             first, end, factor = window.of(form, points)
@@ -77,6 +88,7 @@ class GrowingWaveform:
         with self._lock:
             if self._is_finished:
                 return
+            self._make()
             kept_bytes = ending.whole_points * ending.form.point_bytes
             self._newest = self._newest[: max(0, kept_bytes - self._written_bytes)] + ending.rest
             self._written_bytes = min(self._written_bytes, kept_bytes)
@@ -88,8 +100,16 @@ class GrowingWaveform:
         with self._lock:
             self._form = None
             self._newest.clear()
+            self._found.clear()
             if self._has_file:
                 self._removals.unlink(self.path)
+
+    def _make(self) -> None:
+        """Make points of what was found."""
+        if self._found and self._form is not None:
+            self._newest += written(self._found, self._form.samples_per_point)
+            self._found.clear()
+            self._found_bytes = 0
 
     def _write(self, head: bytes = b"") -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -114,8 +114,8 @@ class RenderJob:
                 header = b"" if self._file.size_bytes else fold.header()
                 self._file.append(header, audio, kept_bytes=fold.kept_bytes)
             waveform = fold.tap.waveform
-            if (points := waveform.collect()) and waveform.form is not None:
-                self.waveform.append(waveform.form, points)
+            if (found := waveform.found()) and waveform.form is not None:
+                self.waveform.append(waveform.form, found)
         # A segment that is missing is seen by a read that finds nothing.
         is_more = not self._reader.at_end or (self.awaits_stop and has_read)
         return is_more and not self.is_complete

@@ -8,7 +8,9 @@
    remembered, since what is behind it may go.
 4. Three bytes of each channel: the smallest and the greatest in 256ths of the range, rounded towards 0 as audiowaveform
    rounds them, and the root mean square in 255ths of full scale, rounded down. Point after point, channel by channel.
-5. A coarser zoom is made of whole points: the smallest, the greatest, the root of the mean of the squares.
+5. What was found of a block is written as points later, of many blocks at once: of the time that a block takes most is
+   what each step takes however many samples there are.
+6. A coarser zoom is made of whole points: the smallest, the greatest, the root of the mean of the squares.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 POINTS_PER_S = 50
@@ -28,7 +32,10 @@ _EXTREME_SCALE = np.float32(1 / 256)
 _RMS_SCALE = (255 / 32_768) ** 2
 _TAKEN_SAMPLES = 1 << 15
 """Of each channel at once; more than a live call brings."""
-_TAKEN_VALUES = 2 * (_TAKEN_SAMPLES + 8192)
+_TAKEN_VALUES = _TAKEN_SAMPLES + 8192
+"""Of one channel, with a point before them."""
+_ARRAYS_BYTES = 350
+"""Of two arrays, however little is in them."""
 _DAT = struct.Struct("<iIiiIi")
 _DAT_VERSION, _DAT_8_BIT = 2, 1
 
@@ -67,6 +74,20 @@ class Ending(NamedTuple):
     """The last point, of fewer samples; empty: there is none."""
 
 
+class Found(NamedTuple):
+    """What was found of some points; ``written`` makes them of it (rule 5)."""
+
+    extremes: NDArray[np.int16]
+    """The smallest and the greatest, (2, channels, points)."""
+    squares: NDArray[np.float32]
+    """Their sums, (channels, points)."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of memory."""
+        return self.extremes.nbytes + self.squares.nbytes + _ARRAYS_BYTES
+
+
 class Waveform:
     """The waveform of one file that is made."""
 
@@ -77,7 +98,7 @@ class Waveform:
         """Of each channel, that were taken."""
         self._rest: NDArray[np.int16] = np.empty((1, 0), np.int16)
         """What there is of the next point, (channels, samples)."""
-        self._points: list[bytes] = []
+        self._found: list[Found] = []
         self._keeps: int | None = None
         self._kept_at = 0
         self._kept_rest = self._rest
@@ -103,31 +124,31 @@ class Waveform:
         _SCRATCH.append(scratch)
 
     def _take(self, block: NDArray[np.int16], scratch: _Scratch) -> None:
-        form, there = self.form, self._rest.shape[1]
+        form, rest, channels = self.form, self._rest, block.T
         assert form is not None
-        length = there + len(block)
-        channels = block.T
-        if there:
-            channels = scratch.samples[: form.channels * length].reshape(form.channels, length)
-            channels[:, :there] = self._rest
-            channels[:, there:] = block.T
+        each, there = form.samples_per_point, rest.shape[1]
         self.samples += len(block)
         if self._keeps is not None:
-            self._remember(channels, self._keeps)
-        whole = length // form.samples_per_point
-        used = whole * form.samples_per_point
-        if whole:
-            of_points = channels[:, :used].reshape(form.channels, whole, form.samples_per_point)
-            self._points.append(points_of(of_points, scratch))
-        if there or used < length:
-            self._rest = channels[:, used:].copy()
+            self._remember(np.concatenate((rest, channels), 1), self._keeps)
+        if there + len(block) < each:
+            self._rest = np.concatenate((rest, channels), 1)
+            return
+        first, start = None, 0
+        if there:
+            start = each - there
+            first = np.concatenate((rest, channels[:, :start]), 1)
+        end = len(block) - (len(block) - start) % each
+        self._found.append(_find(first, channels[:, start:end], each, scratch))
+        self._rest = channels[:, end:].copy()
+
+    def found(self) -> list[Found]:
+        """Return what was found of the whole points since the last call."""
+        found, self._found = self._found, []
+        return found
 
     def collect(self) -> bytes:
         """Return the whole points that were made since the last call."""
-        if not self._points:
-            return b""
-        points, self._points = self._points, []
-        return points[0] if len(points) == 1 else b"".join(points)
+        return b"" if self.form is None else written(self.found(), self.form.samples_per_point)
 
     def ending(self, samples: int) -> Ending | None:
         """Return how it ends where the file has so many samples; None: there is no file."""
@@ -138,7 +159,10 @@ class Waveform:
         if samples != self.samples:
             assert samples == self._kept_at
             rest = self._kept_rest
-        last = points_of(rest[:, np.newaxis, :]) if rest.shape[1] else b""
+        last, length = b"", rest.shape[1]
+        if length:
+            scratch = _Scratch(length)
+            last = written([_find(rest, rest[:, length:], length, scratch)], length)
         return Ending(form, samples, samples // form.samples_per_point, last)
 
     def _remember(self, channels: NDArray[np.int16], at: int) -> None:
@@ -153,30 +177,64 @@ class Waveform:
 class _Scratch:
     """What is made of a block on the way. Memory that was used just now costs half of what new memory does."""
 
-    def __init__(self) -> None:
-        self.samples = np.empty(_TAKEN_VALUES, np.int16)
-        self.floats = np.empty(_TAKEN_VALUES, np.float32)
+    def __init__(self, values: int = _TAKEN_VALUES) -> None:
+        self.floats = np.empty(values, np.float32)
+        self._starts = np.arange(0)
+        self._each = 0
+
+    def starts(self, points: int, each: int) -> NDArray[np.intp]:
+        """Return where so many points begin that have so many samples each."""
+        if each != self._each or points > len(self._starts):
+            self._each, self._starts = each, np.arange(0, max(points, _TAKEN_SAMPLES // each) * each, each)
+        return self._starts[:points]
 
 
 _SCRATCH: list[_Scratch] = []
 """Those that nobody uses: as many as threads have folded at once."""
 
 
-def points_of(samples: NDArray[np.int16], scratch: _Scratch | None = None) -> bytes:
-    """Return the points (rule 4) of samples (channels, points, samples of each)."""
-    channels, points, each = samples.shape
-    made = np.empty((points, channels, CHANNEL_BYTES), np.int8)
-    found = np.empty((2, channels, points), np.int16)
-    np.minimum.reduce(samples, 2, None, found[0])
-    np.maximum.reduce(samples, 2, None, found[1])
-    made[:, :, :2] = (found * _EXTREME_SCALE).T
-    floats = np.empty(samples.size, np.float32) if scratch is None else scratch.floats[: samples.size]
-    floats = floats.reshape(samples.shape)
-    floats[:] = samples
-    squares = np.vecdot(floats, floats)
+def _find(first: NDArray[np.int16] | None, samples: NDArray[np.int16], each: int, scratch: _Scratch) -> Found:
+    """Return what is found of ``samples``, (channels, those of whole points), so many ``each``.
+
+    ``first``, (channels, samples), is a point before them that lies elsewhere; None: there is none.
+    """
+    channels, ahead = len(samples), 0 if first is None else 1
+    whole = samples.shape[1] // each
+    points = ahead + whole
+    extremes = np.empty((2, channels, points), np.int16)
+    squares = np.empty((channels, points), np.float32)
+    floats = scratch.floats[: points * each]
+    of_points = floats.reshape(points, each)
+    if first is not None:
+        np.minimum.reduce(first, 1, out=extremes[0, :, 0])
+        np.maximum.reduce(first, 1, out=extremes[1, :, 0])
+    starts = scratch.starts(whole, each)
+    # A channel at a time: it is still in the processor's cache with the next step. Over rows `reduce` takes half as
+    # long again as `reduceat`; both are slow where samples do not lie side by side.
+    for channel, row in enumerate(samples):
+        if first is not None:
+            floats[:each] = first[channel]
+        floats[ahead * each :] = row
+        if whole:
+            row = row if row.flags.c_contiguous else row.copy()
+            np.minimum.reduceat(row, starts, 0, None, extremes[0, channel, ahead:])
+            np.maximum.reduceat(row, starts, 0, None, extremes[1, channel, ahead:])
+        np.vecdot(of_points, of_points, squares[channel])
+    return Found(extremes, squares)
+
+
+def written(found: Sequence[Found], each: int) -> bytes:
+    """Return the points (rule 4) of so many samples ``each`` that were found, one block after the other."""
+    if not found:
+        return b""
+    extremes = np.concatenate([block.extremes for block in found], 2)
+    squares = np.concatenate([block.squares for block in found], 1)
+    channels, points = squares.shape
+    made = np.empty((CHANNEL_BYTES, channels, points), np.int8)
+    np.multiply(extremes, _EXTREME_SCALE, made[:2], casting="unsafe")
     squares *= np.float32(_RMS_SCALE / each)
-    made.view(np.uint8)[:, :, 2] = np.sqrt(squares, squares).T
-    return made.tobytes()
+    np.sqrt(squares, made[2].view(np.uint8), casting="unsafe")
+    return made.T.tobytes()
 
 
 class Peaks(NamedTuple):
@@ -205,7 +263,7 @@ class Peaks(NamedTuple):
         return self.values[:, :, 2]
 
     def coarser(self, factor: int) -> Peaks:
-        """Return it with so many points made one (rule 5), the last of fewer; ``start`` is a multiple of that."""
+        """Return it with so many points made one (rule 6), the last of fewer; ``start`` is a multiple of that."""
         if factor == 1 or not len(self.values):
             return self
         first = np.arange(0, len(self.values), factor)

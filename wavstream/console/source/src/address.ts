@@ -9,7 +9,7 @@ export function query(): URLSearchParams {
 }
 
 /** Returns an address of this page. */
-export function to(params: Record<string, string>): string {
+export function to(params: Record<string, string> | [string, string][]): string {
   const text = new URLSearchParams(params).toString();
   return text ? `?${text}` : "./";
 }

@@ -23,47 +23,60 @@ export function onSignedOut(then: () => void): void {
   whenSignedOut = then;
 }
 
-export async function ask<T>(path: string, options: RequestInit = {}): Promise<T> {
+export interface Asked extends RequestInit {
+  /** How long an answer may take, in ms. */
+  waitMs?: number;
+}
+
+export async function ask<T>(path: string, { waitMs = WAIT_MS, signal, ...options }: Asked = {}): Promise<T> {
+  const tooLate = AbortSignal.timeout(waitMs);
   let answer: Response;
+  let text: string;
   try {
     answer = await fetch(ROOT + path, {
       ...options,
       headers: { ...OURS, ...(options.body ? { "Content-Type": "application/json" } : {}) },
-      signal: options.signal ?? AbortSignal.timeout(WAIT_MS),
+      signal: signal ? AbortSignal.any([signal, tooLate]) : tooLate,
       credentials: "same-origin",
       cache: "no-cache",
     });
+    text = await answer.text(); // a server that is stopped breaks it off
   } catch (problem) {
     if (problem instanceof DOMException && problem.name === "AbortError") throw problem;
     throw new Refused(0, "The server does not answer. It may be starting again.");
   }
   if (answer.ok) {
     if (answer.status === 204) return undefined as T;
-    const found = (await answer.json()) as T;
-    tellTime((found as { now?: unknown }).now);
+    const found = read<T & { now?: unknown }>(text);
+    if (found === null) throw new Refused(502, "Something between here and the server answered in its place.");
+    tellTime(found.now);
     return found;
   }
   if (answer.status === 401 && path !== "console/sign-in") whenSignedOut();
-  throw await refusal(answer);
+  throw refusal(answer, text);
 }
 
-export function post<T>(path: string, body?: unknown): Promise<T> {
-  return ask<T>(path, { method: "POST", ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+export function post<T>(path: string, body?: unknown, options: Asked = {}): Promise<T> {
+  return ask<T>(path, { ...options, method: "POST", ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
 }
 
-async function refusal(answer: Response): Promise<Refused> {
+function refusal(answer: Response, said: string): Refused {
   const waitS = Number.parseFloat(answer.headers.get("Retry-After") ?? "");
-  let text = `The server answered ${answer.status}.`;
-  let state: string | null = null;
+  const problem = read<Problem>(said); // null: a proxy's page, of which the number says enough
+  let text = String(problem?.detail || problem?.title || `The server answered ${answer.status}.`);
+  const errors = Array.isArray(problem?.errors) ? problem.errors : [];
+  for (const each of errors) if (each.detail) text += ` ${each.pointer ?? ""}: ${each.detail}`;
+  return new Refused(answer.status, text, Number.isFinite(waitS) ? waitS : null, problem?.state ?? null);
+}
+
+/** Returns the object that a text is in JSON; null: it is none. */
+function read<T>(text: string): T | null {
   try {
-    const problem = (await answer.json()) as Problem;
-    text = problem.detail || problem.title || text;
-    for (const each of problem.errors ?? []) if (each.detail) text += ` ${each.pointer ?? ""}: ${each.detail}`;
-    state = problem.state ?? null;
+    const found: unknown = JSON.parse(text);
+    return typeof found === "object" ? (found as T) : null;
   } catch {
-    // A proxy's page: the number says it.
+    return null;
   }
-  return new Refused(answer.status, text, Number.isFinite(waitS) ? waitS : null, state);
 }
 
 interface Problem {

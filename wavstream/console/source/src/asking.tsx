@@ -38,7 +38,7 @@ export function Asking({ title, text, verb, fields, act, close }: Props): JSX.El
     setBusy(true);
     try {
       await act(values);
-      close();
+      box.current?.close(); // which gives the focus back
     } catch (problem) {
       setSaid((problem as Error).message);
     } finally {

@@ -4,12 +4,16 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { serverNow } from "./api";
+import type { Levels } from "./live_state";
+import { useDark } from "./scheme";
 
 const HEIGHT_PX = 96;
 
-export function Chart({ levels, name }: { levels: number[]; name: string }): JSX.Element {
+export default function Chart({ levels, name }: { levels: Levels | undefined; name: string }): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
+  const isDark = useDark();
   useEffect(() => {
     const around = box.current!;
     const style = getComputedStyle(around);
@@ -24,7 +28,7 @@ export function Chart({ levels, name }: { levels: number[]; name: string }): JSX
           { stroke: style.color, grid: { show: false }, values: (_, marks) => marks.map((each) => `${each} s`) },
           { stroke: style.color, size: 52, grid: { stroke: style.borderColor, width: 1 }, values: (_, marks) => marks.map((each) => `${each} dB`) },
         ],
-        series: [{}, { stroke: style.accentColor === "auto" ? style.color : style.accentColor, width: 1.5 }],
+        series: [{}, { stroke: style.accentColor === "auto" ? style.color : style.accentColor, width: 1.5, paths: uPlot.paths.stepped!({ align: 1 }) }],
       },
       [[], []],
       around,
@@ -36,9 +40,12 @@ export function Chart({ levels, name }: { levels: number[]; name: string }): JSX
       watcher.disconnect();
       made.destroy();
     };
-  }, []);
+  }, [isDark]);
   useEffect(() => {
-    plot.current?.setData([levels.map((_, at) => (at + 1 - levels.length) / 4), [...levels]]);
+    if (!levels) return;
+    const now = serverNow();
+    // The last one is that of now: nothing is told of what stays as it is.
+    plot.current?.setData([[...levels.at.map((at) => (at - now) / 1000), 0], [...levels.db, levels.db.at(-1)!]]);
   });
   return <div class="chart" ref={box} role="img" aria-label={name} />;
 }

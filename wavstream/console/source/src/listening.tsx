@@ -1,7 +1,7 @@
 /** The controls of the player, by mouse and keyboard, and the marks as a list. Keys count while the focus is in here. */
 
 import type { JSX } from "preact";
-import { useEffect, useReducer, useState } from "preact/hooks";
+import { useEffect, useMemo, useReducer, useState } from "preact/hooks";
 import { go } from "./address";
 import type { Regions } from "./api";
 import type { Channels, Player } from "./player";
@@ -82,6 +82,7 @@ export function Listening({ player, waves, marks, zoom }: Props): JSX.Element {
     event.preventDefault();
     does();
   };
+  const list = useMemo(() => marks && marks.regions.length > 0 && <Marks marks={marks} player={player} />, [marks, player]);
   const toggleButton = (name: string, isOn: boolean, does: () => void): JSX.Element => (
     <button type="button" aria-pressed={isOn} onClick={does}>
       {name}
@@ -156,28 +157,7 @@ export function Listening({ player, waves, marks, zoom }: Props): JSX.Element {
           {toggleButton("Swap", channels.isSwapped, () => change({ isSwapped: !channels.isSwapped }))}
         </div>
       )}
-      {marks && marks.regions.length > 0 && (
-        <section aria-label="Marks">
-          <h2>Marks</h2>
-          <ol class="marks">
-            {marks.regions.map((each, at) => (
-              <li key={at} data-kind={each.kind} data-start={each.start_s ?? ""}>
-                {each.start_s === null ? (
-                  <span>{KINDS[each.kind] ?? each.kind}</span>
-                ) : (
-                  <button type="button" onClick={() => player.seek(each.start_s!)}>
-                    {KINDS[each.kind] ?? each.kind} at {clockTime(each.start_s, 1)}
-                  </button>
-                )}{" "}
-                {visible(each.text)}
-                {each.channel && <span class="quiet"> ({each.channel})</span>}
-                {each.leg && <span class="unseen"> leg <Foreign text={each.leg} most={40} />, {seconds(each.length_s ?? each.end_s! - each.start_s!)}</span>}
-              </li>
-            ))}
-          </ol>
-          {marks.omitted > 0 && <p class="quiet">{marks.omitted} more are not listed.</p>}
-        </section>
-      )}
+      {list}
       <details>
         <summary>Keys</summary>
         <p>
@@ -191,6 +171,32 @@ export function Listening({ player, waves, marks, zoom }: Props): JSX.Element {
           . A link to a second ends in <code>#t=63.2</code>; the address has it when you pause.
         </p>
       </details>
+    </section>
+  );
+}
+
+/** The marks in words; there may be a thousand, and where the player is changes nothing of them. */
+function Marks({ marks, player }: { marks: Regions; player: Player }): JSX.Element {
+  return (
+    <section aria-label="Marks">
+      <h2>Marks</h2>
+      <ol class="marks">
+        {marks.regions.map((each, at) => (
+          <li key={at} data-kind={each.kind} data-start={each.start_s ?? ""}>
+            {each.start_s === null ? (
+              <span>{KINDS[each.kind] ?? each.kind}</span>
+            ) : (
+              <button type="button" onClick={() => player.seek(each.start_s!)}>
+                {KINDS[each.kind] ?? each.kind} at {clockTime(each.start_s, 1)}
+              </button>
+            )}{" "}
+            {visible(each.text)}
+            {each.channel && <span class="quiet"> ({each.channel})</span>}
+            {each.leg && <span class="unseen"> leg <Foreign text={each.leg} most={40} />, {seconds(each.length_s ?? each.end_s! - each.start_s!)}</span>}
+          </li>
+        ))}
+      </ol>
+      {marks.omitted > 0 && <p class="quiet">{marks.omitted} more are not listed.</p>}
     </section>
   );
 }

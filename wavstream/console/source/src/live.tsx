@@ -1,16 +1,18 @@
 /** The live page: every session and leg, how loud it is, and in words why one is silent. */
 
 import type { JSX } from "preact";
-import { useEffect, useReducer, useState } from "preact/hooks";
+import { useEffect, useReducer, useRef, useState } from "preact/hooks";
 import { to, useQuery, go } from "./address";
 import { type Leg, type LiveRecording, type Session, type Track, Refused, post, serverNow } from "./api";
-import { Chart } from "./chart";
 import { ADVICE } from "./help";
+import { Later } from "./later";
 import { type Meter, live } from "./live_state";
 import { VirtualList } from "./virtual_list";
 import { Foreign, STATUS, ago, clockTime, seconds, visible } from "./words";
 
 const QUIETEST_DB = -60;
+
+const chart = () => import("./chart");
 
 export function Live(): JSX.Element {
   const [, draw] = useReducer((n: number) => n + 1, 0);
@@ -84,14 +86,19 @@ export function Live(): JSX.Element {
 function Start(): JSX.Element {
   const [id, setId] = useState("");
   const [said, setSaid] = useState("");
+  const isBusy = useRef(false);
   const start = async (event: Event): Promise<void> => {
     event.preventDefault();
+    if (isBusy.current) return;
+    isBusy.current = true;
     try {
       const made = await post<{ id: string }>("v1/recordings", { session_id: id });
       setSaid(`Started: recording ${made.id}.`);
       setId("");
     } catch (problem) {
       setSaid((problem as Error).message);
+    } finally {
+      isBusy.current = false;
     }
   };
   return (
@@ -113,13 +120,18 @@ function SessionCard({ session }: { session: Session }): JSX.Element {
   const [said, setSaid] = useState("");
   const [isOpen, setOpen] = useState(false);
   const name = visible(session.session_id, 60);
+  const isBusy = useRef(false);
   const act = async (what: () => Promise<unknown>): Promise<void> => {
+    if (isBusy.current) return; // a second click is no second recording
+    isBusy.current = true;
     setSaid("");
     try {
       await what();
     } catch (problem) {
       const refused = problem as Refused;
       setSaid(refused.status === 409 ? `${refused.message} Somebody else may have been faster.` : refused.message);
+    } finally {
+      isBusy.current = false;
     }
   };
   const since = session.created_at ? (serverNow() - Date.parse(session.created_at)) / 1000 : Number.NaN;
@@ -240,7 +252,7 @@ function TrackRow({ leg, track, isOpen }: { leg: Leg; track: Track; isOpen: bool
         <span>{track.gaps ? `${track.gaps} ${track.gaps === 1 ? "gap" : "gaps"}, ${seconds((track.gap_ms ?? 0) / 1000)}` : "no gaps"}</span>
         <span>{track.drift_ppm === null ? "" : `drift ${track.drift_ppm} ppm`}</span>
       </span>
-      {isOpen && <Chart levels={live.levels.get(track.meter) ?? []} name={`Level of ${track.track} in the last minute`} />}
+      {isOpen && <Later part={chart} props={{ levels: live.levels.get(track.meter), name: `Level of ${track.track} in the last minute` }} />}
     </div>
   );
 }

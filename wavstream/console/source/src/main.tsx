@@ -2,26 +2,53 @@
 
 import { type JSX, render } from "preact";
 import { useEffect, useReducer, useState } from "preact/hooks";
-import { followLinks, to, useQuery } from "./address";
-import { type Visitor, ask, onSignedOut, post } from "./api";
+import { followLinks, query, to, useQuery } from "./address";
+import { type Recording, type Visitor, ask, onSignedOut, post, tellTime } from "./api";
 import { Help } from "./help";
+import { Later } from "./later";
 import { DeadLetters } from "./letters";
 import { Live } from "./live";
 import { live } from "./live_state";
-import { RecordingPage } from "./recording";
 import { Recordings } from "./recordings";
 import { SignIn } from "./sign_in";
+import "./scheme"; // two parts need it: else it is a file of its own
 import "./style.css";
 import { Foreign } from "./words";
 
 const RETRY_MS = 2_000;
 const VIEWS = new Set(["live", "recordings", "recording", "letters", "help"]);
 
-function Page(): JSX.Element {
-  const [visitor, setVisitor] = useState<Visitor | null>(null);
+/** Most of the page is what draws and plays: who looks at what is live does not wait for it. */
+const recordingPage = () => import("./recording");
+
+/** Returns who looks, as the page was told with itself; null: one has to ask. A browser that comes from a link elsewhere
+ * has kept its cookie to itself until now. */
+function toldVisitor(): Visitor | null {
+  const said = document.querySelector<HTMLMetaElement>('meta[name="visitor"]')?.content;
+  const told = said?.startsWith("{") ? (JSON.parse(said) as Visitor & { now: string }) : null;
+  tellTime(told?.now);
+  return told?.signed_in ? told : null;
+}
+
+/** What the address asks for, while the part that shows it is on its way. What fails is asked for again, and said, there. */
+interface Begun {
+  id: string;
+  recording: Promise<Recording>;
+}
+
+function begin(): Begun | null {
+  const id = query().get("recording");
+  if (!id) return null;
+  recordingPage().catch(() => undefined);
+  const recording = ask<Recording>(`v1/recordings/${encodeURIComponent(id)}`);
+  recording.catch(() => undefined);
+  return { id, recording };
+}
+
+function Page({ told, begun }: { told: Visitor | null; begun: Begun | null }): JSX.Element {
+  const [visitor, setVisitor] = useState<Visitor | null>(told);
   const [isAway, setAway] = useState(false);
   const [hasEnded, setEnded] = useState(false);
-  const [, draw] = useReducer((n: number) => n + 1, 0);
   const asked = useQuery();
 
   const look = async (): Promise<void> => {
@@ -38,29 +65,27 @@ function Page(): JSX.Element {
       setEnded(true);
       void look();
     });
-    void look();
+    if (visitor === null) void look();
   }, []);
   const isIn = visitor?.signed_in === true;
   useEffect(() => {
     if (!isIn) return undefined;
     live.open();
-    const stop = live.listen(() => draw(undefined as never));
-    return () => {
-      stop();
-      live.close();
-    };
+    return () => live.close();
   }, [isIn]);
 
-  if (visitor === null) return <main>{isAway && <Away />}</main>;
+  if (visitor === null) return <Beginning isAway={isAway} />;
   if (!isIn) return <SignIn hasEnded={hasEnded} done={setVisitor} />;
-  const view = asked.get("recording") ? "recording" : (asked.get("view") ?? "live");
+  const id = asked.get("recording");
+  const view = id ? "recording" : (asked.get("view") ?? "live");
   const signOut = async (): Promise<void> => {
     try {
       await post("console/sign-out");
-    } finally {
-      setEnded(false);
-      await look();
+    } catch {
+      // What it is now is asked for below; that the server does not answer is said elsewhere.
     }
+    setEnded(false);
+    await look();
   };
   const link = (name: string, address: string, is: string[]): JSX.Element => (
     <a href={address} aria-current={is.includes(view) ? "page" : undefined}>
@@ -90,21 +115,11 @@ function Page(): JSX.Element {
           )}
         </p>
       </header>
-      <div role="status" aria-live="polite">
-        {live.connection === "lost" && <Away />}
-        {live.connection === "full" && (
-          <p class="banner">As many pages look at what is live as may (limits.live_pages, quotas.live_pages). This one tries until one is closed.</p>
-        )}
-        {live.wasUpdated && (
-          <p class="banner">
-            The server has a new version. <a href="">Load this page again</a>
-          </p>
-        )}
-      </div>
+      <Connection />
       <main id="main" tabIndex={-1}>
         {view === "live" && <Live />}
         {view === "recordings" && <Recordings />}
-        {view === "recording" && <RecordingPage key={asked.get("recording")!} id={asked.get("recording")!} />}
+        {view === "recording" && <Later key={id} title="Recording" part={recordingPage} props={{ id: id!, first: begun?.id === id ? begun!.recording : null }} />}
         {view === "letters" && <DeadLetters />}
         {view === "help" && <Help />}
         {!VIEWS.has(view) && (
@@ -123,9 +138,43 @@ function Page(): JSX.Element {
   );
 }
 
+/** What `index.html` shows before there is a script: nothing moves when it is there. */
+function Beginning({ isAway }: { isAway: boolean }): JSX.Element {
+  return (
+    <>
+      <header class="top">
+        <span class="brand">wavstream</span>
+      </header>
+      <main>{isAway && <Away />}</main>
+    </>
+  );
+}
+
+/** Says whether the server answers, and is the one that the page is of. The rest of the page is not drawn again for it. */
+function Connection(): JSX.Element {
+  const [, draw] = useReducer((n: number) => n + 1, 0);
+  useEffect(() => live.listen(() => draw(undefined as never)), []);
+  return (
+    <div role="status" aria-live="polite">
+      {live.connection === "lost" && <Away />}
+      {live.connection === "full" && (
+        <p class="banner">As many pages look at what is live as may (limits.live_pages, quotas.live_pages). This one tries until one is closed.</p>
+      )}
+      {live.wasUpdated && (
+        <p class="banner">
+          The server has a new version. <a href="">Load this page again</a>
+        </p>
+      )}
+    </div>
+  );
+}
+
 function Away(): JSX.Element {
   return <p class="banner">The server does not answer. It may be starting again; this page tries until it does.</p>;
 }
 
 followLinks();
-render(<Page />, document.getElementById("page")!);
+const place = document.getElementById("page")!;
+place.replaceChildren();
+const told = toldVisitor();
+render(<Page told={told} begun={told && begin()} />, place);

@@ -27,22 +27,27 @@ export class Player {
   skipsSilence = false;
   /** Seconds of the file that is open now; Infinity: it is finished. */
   private openS = 0;
+  /** Where it is, also after the element has given its file up. */
+  private lastS = 0;
   private wants = false;
   private context: AudioContext | null = null;
   private gains: GainNode[] = [];
   private silences: { start: number; end: number }[] = [];
   private readonly leaving = new AbortController();
 
+  /** `said` is told why nothing can be heard; "": it can. A finished one is opened before its waveform is there. */
   constructor(
     readonly id: string,
     private readonly waves: Waves,
-    private readonly failed: (text: string) => void,
+    private readonly isFinished: boolean,
+    private readonly said: (text: string) => void,
   ) {
     const { audio } = this;
     audio.preload = "metadata";
     Object.defineProperty(audio, "duration", { get: () => waves.durationS, configurable: true }); // rule 3
     const on = (name: string, then: () => void): void => audio.addEventListener(name, then, { signal: this.leaving.signal });
     on("timeupdate", () => this.moved());
+    on("loadedmetadata", () => said(""));
     on("ended", () => this.atEnd());
     on("play", () => {
       this.wants = true;
@@ -55,8 +60,9 @@ export class Player {
   private open(atS: number): void {
     const { audio, waves } = this;
     const rate = audio.playbackRate;
-    this.openS = waves.isFinal ? Number.POSITIVE_INFINITY : waves.durationS;
-    const samples = waves.isFinal ? "" : `?samples=${waves.samples}`;
+    const isWhole = this.isFinished || waves.isFinal;
+    this.openS = isWhole ? Number.POSITIVE_INFINITY : waves.durationS;
+    const samples = isWhole ? "" : `?samples=${waves.samples}`;
     audio.src = `${ROOT}v1/recordings/${encodeURIComponent(this.id)}/audio.wav${samples}`;
     audio.playbackRate = rate;
     audio.preservesPitch = true;
@@ -67,6 +73,7 @@ export class Player {
   grown(): void {
     this.silences = this.waves.silences(SKIPPED_S);
     const { audio } = this;
+    if (audio.error && !this.isFinished) return this.goOn(this.lastS); // the server may be there again
     const isAtEnd = audio.ended || audio.currentTime >= this.openS - NEAR_END_S;
     if (isAtEnd && this.hasMore) this.goOn(audio.currentTime);
     else if (audio.ended && this.waves.isFinal) this.wants = false;
@@ -89,6 +96,7 @@ export class Player {
 
   private moved(): void {
     const at = this.audio.currentTime;
+    if (!this.audio.error) this.lastS = at;
     if (!this.skipsSilence || this.audio.paused) return;
     const quiet = this.silences.find((each) => at >= each.start + LEFT_S && at < each.end - 2 * LEFT_S);
     if (quiet) this.audio.currentTime = quiet.end - LEFT_S;
@@ -96,14 +104,15 @@ export class Player {
 
   private broken(): void {
     const text = this.audio.error?.code === MediaError.MEDIA_ERR_NETWORK ? "The audio broke off." : "The audio cannot be had.";
-    this.failed(`${text} The server may be starting again, or the recording is gone.`);
+    if (this.isFinished || this.waves.isFinal) this.pause();
+    this.said(`${text} The server may be starting again, or the recording is gone.`);
   }
 
   async play(): Promise<void> {
     this.wants = true;
     this.connect();
     await this.context?.resume();
-    if (this.audio.error) this.open(this.audio.currentTime);
+    if (this.audio.error) this.open(this.lastS);
     if (this.waves.isFinal && this.audio.currentTime >= this.waves.durationS - 0.05) this.seek(0);
     await this.audio.play().catch(() => undefined);
   }
@@ -119,6 +128,7 @@ export class Player {
 
   seek(s: number): void {
     const at = Math.min(Math.max(0, s), Math.max(0, this.waves.durationS - 0.01));
+    if (this.audio.error) this.lastS = at; // it has no file to seek in until it is played
     if (at > this.openS - NEAR_END_S && this.waves.durationS > this.openS) this.goOn(at);
     else this.audio.currentTime = at;
   }
@@ -166,7 +176,7 @@ export class Player {
     this.audio.pause();
     this.audio.removeAttribute("src");
     this.audio.load();
-    void this.context?.close();
+    void this.context?.close().catch(() => undefined); // it was closed before
   }
 }
 

@@ -8,25 +8,33 @@ import { Asking } from "./asking";
 import { Listening } from "./listening";
 import { Player } from "./player";
 import { Receipt } from "./receipt";
+import { useDark } from "./scheme";
 import { Waves } from "./waves";
 import { Drawing } from "./waveform";
 import { Foreign, STATUS, visible } from "./words";
 
 const LOOK_MS = 1_000;
+/** A file of hours is read as fast as its disk, or its store, gives it. */
+const LONG_MS = 900_000;
 const RUNS = new Set(["accepted", "ongoing", "paused", "completed"]);
+const GONE = new Set(["deleted", "expired"]);
 
-export function RecordingPage({ id }: { id: string }): JSX.Element {
+/** `first` is what the server said of it when the page began; null: it was not asked yet. */
+export default function RecordingPage({ id, first }: { id: string; first: Promise<Recording> | null }): JSX.Element {
   const [recording, setRecording] = useState<Recording | null>(null);
   const [marks, setMarks] = useState<Regions | null>(null);
   const [said, setSaid] = useState("");
   const [trouble, setTrouble] = useState("");
+  const [unheard, setUnheard] = useState("");
   const [isNone, setUnknown] = useState(false);
   const [asking, setAsking] = useState<"delete" | "hold" | null>(null);
   const [player, setPlayer] = useState<Player | null>(null);
   const [, draw] = useReducer((n: number) => n + 1, 0);
   const box = useRef<HTMLDivElement>(null);
   const drawing = useRef<Drawing | null>(null);
+  const isDark = useDark();
   const waves = useRef(new Waves(id)).current;
+  const told = useRef(first);
   const place = `v1/recordings/${encodeURIComponent(id)}`;
 
   useEffect(() => {
@@ -36,25 +44,33 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
     const look = async (): Promise<void> => {
       let again = true;
       try {
-        const found = await ask<Recording>(place, { signal: leaving.signal });
+        const asked = told.current ?? ask<Recording>(place, { signal: leaving.signal });
+        told.current = null;
+        const found = await asked;
+        if (leaving.signal.aborted) return;
         setRecording(found);
         document.title = `${visible(found.session_id, 40)} - wavstream`;
-        if (found.status === "deleted" || found.status === "expired" || found.status === "absent" || found.status === "failed") again = false;
-        if (found.status !== "deleted" && found.status !== "expired") {
+        if (GONE.has(found.status) || found.status === "absent" || found.status === "failed") again = false;
+        if (!GONE.has(found.status)) {
+          // Of a finished one all is there to be asked for: nothing waits for the other.
+          const isFinished = found.status === "available";
+          if (isFinished) made ??= new Player(id, waves, true, setUnheard);
+          const drawn = isFinished ? waves.grow(leaving.signal) : null;
+          drawn?.catch(() => undefined); // it is waited for below
           const regions = await ask<Regions>(`${place}/regions`, { signal: leaving.signal });
-          setMarks(regions);
+          setMarks((known) => (JSON.stringify(known) === JSON.stringify(regions) ? known : regions));
           // Before its first second is written, and while its file is being finished, there is no waveform to ask for.
-          const isNew = regions.duration_s > 0 && found.status !== "completed" && (await waves.grow(leaving.signal));
-          if (!made && waves.durationS > 0) {
-            made = new Player(id, waves, setTrouble);
+          const isNew = drawn ? await drawn : regions.duration_s > 0 && found.status !== "completed" && (await waves.grow(leaving.signal));
+          if (!drawing.current && waves.durationS > 0) {
+            made ??= new Player(id, waves, false, setUnheard);
             drawing.current = new Drawing(box.current!, made, waves);
             const at = hashSecond();
             if (at !== null) made.seek(at);
             made.grown();
             setPlayer(made);
-          } else if (made && isNew) {
-            if (waves.isFinal) drawing.current = drawing.current!.again(box.current!, made); // the whole of it also has a minimap
-            else drawing.current!.grown();
+          } else if (drawing.current && made && isNew) {
+            if (waves.isFinal) drawing.current = drawing.current.again(box.current!, made); // the whole of it also has a minimap
+            else drawing.current.grown();
             made.grown();
           }
           drawing.current?.mark(regions.regions);
@@ -80,6 +96,11 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
     };
   }, [id]);
 
+  // What is drawn on a canvas keeps its colours.
+  useEffect(() => {
+    if (drawing.current && player) drawing.current = drawing.current.again(box.current!, player);
+  }, [isDark]);
+
   useEffect(() => {
     const moved = (): void => {
       const at = hashSecond();
@@ -89,16 +110,42 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
     return () => removeEventListener("hashchange", moved);
   }, [player]);
 
-  const act = async (what: () => Promise<unknown>, done: string): Promise<void> => {
+  const status = recording?.status ?? "";
+  const runs = RUNS.has(status);
+  const isDone = status === "available";
+  const isGone = GONE.has(status);
+
+  // What one has of it goes with it, whoever erased it: it neither sounds on nor stays in sight.
+  useEffect(() => {
+    if (!isGone) return;
+    drawing.current?.close();
+    drawing.current = null;
+    player?.close();
+    setPlayer(null);
+    setMarks(null);
+  }, [isGone]);
+
+  const refresh = async (): Promise<void> => setRecording(await ask<Recording>(place));
+  const isBusy = useRef(false);
+  /** Does something, once however often one clicks, and shows what has become of it: somebody else may have been faster. */
+  const act = async (what: () => Promise<string>): Promise<void> => {
+    if (isBusy.current) return;
+    isBusy.current = true;
     setSaid("");
     try {
-      await what();
-      setSaid(done);
-      setRecording(await ask<Recording>(place));
+      setSaid(await what());
     } catch (problem) {
       setSaid((problem as Error).message);
+    } finally {
+      isBusy.current = false;
+      await refresh().catch(() => undefined);
     }
   };
+  const does = (what: string, said: string, options: RequestInit & { waitMs?: number } = {}) => (): Promise<void> =>
+    act(async () => {
+      await ask(`${place}/${what}`, { method: "POST", ...options });
+      return said;
+    });
   const erase = async ({ reason }: Record<string, string>): Promise<void> => {
     try {
       await ask(`${place}?reason=${encodeURIComponent(reason!)}`, { method: "DELETE" });
@@ -106,23 +153,15 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
       if ((problem as Refused).status !== 404) throw problem;
       setSaid("Somebody else has erased it already.");
     }
-    player?.pause();
     setRecording((known) => known && { ...known, status: "deleted" });
+    await refresh().catch(() => undefined); // what the server has left of it
   };
-  const verify = async (): Promise<void> => {
+  const verify = async (): Promise<string> => {
     setSaid("Reading the file ...");
-    try {
-      const found = await post<Verification>(`${place}/verify`);
-      setSaid(found.verified ? "The file is as it was recorded: hash, header and length fit the receipt." : `The file is not as recorded. ${found.differences.join(" ")}`);
-    } catch (problem) {
-      setSaid((problem as Error).message);
-    }
+    const found = await post<Verification>(`${place}/verify`, undefined, { waitMs: LONG_MS });
+    return found.verified ? "The file is as it was recorded: hash, header and length fit the receipt." : `The file is not as recorded. ${found.differences.join(" ")}`;
   };
 
-  const status = recording?.status ?? "";
-  const runs = RUNS.has(status);
-  const isDone = status === "available";
-  const isGone = status === "deleted" || status === "expired";
   const isUnknown = isNone && !recording;
   return (
     <>
@@ -138,6 +177,7 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
         </p>
       )}
       {trouble && !isGone && <p role="alert">{visible(trouble)}</p>}
+      {unheard && !isGone && <p role="alert">{unheard}</p>}
       {isUnknown && (
         <p class="empty">
           There is none of this address: it never was, it is another app's, or what is left of it was cleared away. <a href={to({ view: "recordings" })}>What there is</a>
@@ -152,17 +192,17 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
       {recording && !isGone && (
         <div class="buttons" role="group" aria-label="What to do with it">
           {status === "ongoing" && (
-            <button type="button" onClick={() => act(() => post(`${place}/pause`), "Paused.")}>
+            <button type="button" onClick={does("pause", "Paused.")}>
               Pause recording
             </button>
           )}
           {status === "paused" && (
-            <button type="button" onClick={() => act(() => post(`${place}/resume`), "It goes on.")}>
+            <button type="button" onClick={does("resume", "It goes on.")}>
               Resume recording
             </button>
           )}
           {runs && (
-            <button type="button" onClick={() => act(() => post(`${place}/stop`), "Stopped.")}>
+            <button type="button" onClick={does("stop", "Stopped.", { waitMs: LONG_MS })}>
               Stop recording
             </button>
           )}
@@ -174,13 +214,13 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
               <a class="button" href={`${ROOT}${place}/audio.mp3?download=1`} download>
                 Download MP3
               </a>
-              <button type="button" onClick={verify}>
+              <button type="button" onClick={() => act(verify)}>
                 Verify
               </button>
             </>
           )}
           {recording.hold ? (
-            <button type="button" onClick={() => act(() => ask(`${place}/hold`, { method: "DELETE" }), "It is not held any more.")}>
+            <button type="button" onClick={does("hold", "It is not held any more.", { method: "DELETE" })}>
               Release the hold
             </button>
           ) : (
@@ -218,7 +258,7 @@ export function RecordingPage({ id }: { id: string }): JSX.Element {
           ]}
           act={async (values) => {
             await post(`${place}/hold`, values);
-            setRecording(await ask<Recording>(place));
+            await refresh();
           }}
           close={() => setAsking(null)}
         />

@@ -11,20 +11,32 @@ const STATUSES = ["accepted", "ongoing", "paused", "completed", "available", "ab
 /** Filters of the address, by the name of the API's parameter. */
 const FIELDS = ["q", "session_id", "party", "status", "end_reason", "since", "until", "longer_than_s", "shorter_than_s", "metadata", "held"];
 
+const TIMES = new Set(["since", "until"]);
+/** Those that may be given more than once; one to a line. */
+const SEVERAL = "metadata";
+
 /** Returns what the API is asked for by an address of the page. */
 export function asApi(asked: URLSearchParams): URLSearchParams {
   const params = new URLSearchParams({ limit: PAGE });
-  for (const name of FIELDS) {
-    const value = asked.get(name)?.trim();
-    if (!value) continue;
-    // A field for a local time has no zone: it means the zone of who looks.
-    const isTime = name === "since" || name === "until";
-    const ms = isTime ? Date.parse(value) : Number.NaN;
-    params.set(name, Number.isFinite(ms) ? new Date(ms).toISOString() : value);
-  }
+  for (const name of FIELDS) for (const value of asked.getAll(name)) if (value) params.append(name, TIMES.has(name) ? inUtc(value) : value);
   const cursor = asked.get("cursor");
   if (cursor) params.set("cursor", cursor);
   return params;
+}
+
+/** Returns a time of the zone of who looks as one that means the same everywhere: an address is sent to colleagues. */
+function inUtc(local: string): string {
+  const ms = Date.parse(local);
+  return Number.isFinite(ms) ? new Date(ms).toISOString() : local;
+}
+
+/** Returns it as a field for a local time takes it. */
+function inZone(utc: string): string {
+  const at = new Date(utc);
+  if (!Number.isFinite(at.getTime())) return "";
+  const part = (n: number, digits = 2): string => String(n).padStart(digits, "0");
+  const day = `${part(at.getFullYear(), 4)}-${part(at.getMonth() + 1)}-${part(at.getDate())}`;
+  return `${day}T${part(at.getHours())}:${part(at.getMinutes())}:${part(at.getSeconds())}.${part(at.getMilliseconds(), 3)}`;
 }
 
 export function Recordings(): JSX.Element {
@@ -40,16 +52,22 @@ export function Recordings(): JSX.Element {
     const leaving = new AbortController();
     setSaid("");
     ask<Page<Recording>>(`v1/recordings?${asApi(asked)}`, { signal: leaving.signal }).then(setPage, (problem: Error) => {
-      if (problem.name !== "AbortError") setSaid(problem.message);
+      if (problem.name === "AbortError") return;
+      setSaid(problem.message);
+      setPage(null); // what was found before is not what was asked for
     });
     return () => leaving.abort();
   }, [address, again]);
 
   const search = (event: SubmitEvent): void => {
     event.preventDefault();
-    const params: Record<string, string> = { view: "recordings" };
+    const params: [string, string][] = [["view", "recordings"]];
     for (const [name, value] of new FormData(event.currentTarget as HTMLFormElement)) {
-      if (typeof value === "string" && value.trim()) params[name] = value.trim();
+      // Names may begin or end with a space, words that are looked for do not.
+      for (const each of String(value).split(name === SEVERAL ? "\n" : /^$/)) {
+        const wanted = name === "session_id" ? each : each.trim();
+        if (wanted) params.push([name, TIMES.has(name) ? inUtc(wanted) : wanted]);
+      }
     }
     go(to(params));
     setAgain((n) => n + 1);
@@ -57,7 +75,13 @@ export function Recordings(): JSX.Element {
   const field = (name: string, label: string, more: JSX.IntrinsicElements["input"] = {}): JSX.Element => (
     <label>
       {label}
-      <input name={name} defaultValue={asked.get(name) ?? ""} maxLength={512} autocomplete="off" {...more} />
+      <input
+        name={name}
+        defaultValue={TIMES.has(name) ? inZone(asked.get(name) ?? "") : (asked.get(name) ?? "")}
+        maxLength={512}
+        autocomplete="off"
+        {...more}
+      />
     </label>
   );
   const choice = (name: string, label: string, names: Record<string, string>): JSX.Element => (
@@ -65,6 +89,11 @@ export function Recordings(): JSX.Element {
       {label}
       <select name={name} defaultValue={asked.get(name) ?? ""}>
         <option value="">any</option>
+        {asked.get(name) && !(asked.get(name)! in names) && (
+          <option value={asked.get(name)!} selected>
+            {asked.get(name)}
+          </option>
+        )}
         {Object.entries(names).map(([value, text]) => (
           <option key={value} value={value} selected={asked.get(name) === value}>
             {text}
@@ -75,12 +104,13 @@ export function Recordings(): JSX.Element {
   );
   // A search ends after a while: its page is not full then, and there may be more behind it.
   const isCut = page !== null && page.next_cursor !== null && page.data.length < Number(PAGE);
-  const older = to({ ...Object.fromEntries(asked), cursor: page?.next_cursor ?? "" });
+  const newest = [...asked].filter(([name]) => name !== "cursor");
+  const older = to([...newest, ["cursor", page?.next_cursor ?? ""]]);
   const isNarrowed = FIELDS.slice(1).some((name) => asked.get(name));
   return (
     <>
       <h1 tabIndex={-1}>Recordings</h1>
-      <form class="filters" role="search" onSubmit={search} key={FIELDS.map((name) => asked.get(name)).join("\n")}>
+      <form class="filters" role="search" onSubmit={search} key={FIELDS.flatMap((name) => asked.getAll(name)).join("\n")}>
         {field("q", "Find", { type: "search", placeholder: "id, session or party" })}
         {choice("status", "Status", Object.fromEntries(STATUSES.map((each) => [each, STATUS[each] ?? each])))}
         <details open={isNarrowed}>
@@ -89,11 +119,14 @@ export function Recordings(): JSX.Element {
             {field("session_id", "Session id, exactly")}
             {field("party", "Party (* at its end: begins so)")}
             {choice("end_reason", "Why it ended", END)}
-            {field("since", "From", { type: "datetime-local" })}
-            {field("until", "Before", { type: "datetime-local" })}
+            {field("since", "From", { type: "datetime-local", step: "any" })}
+            {field("until", "Before", { type: "datetime-local", step: "any" })}
             {field("longer_than_s", "At least, seconds", { type: "number", min: 0, step: "any" })}
             {field("shorter_than_s", "Shorter than, seconds", { type: "number", min: 0, step: "any" })}
-            {field("metadata", "Metadata (name:value)")}
+            <label>
+              Metadata (name:value, one to a line)
+              <textarea name="metadata" rows={Math.max(1, asked.getAll("metadata").length)} autocomplete="off" defaultValue={asked.getAll("metadata").join("\n")} />
+            </label>
             {choice("held", "Legal hold", { true: "held", false: "not held" })}
           </div>
         </details>
@@ -116,7 +149,7 @@ export function Recordings(): JSX.Element {
       )}
       <nav class="pages" aria-label="Pages of the list">
         {asked.has("cursor") && (
-          <a href={to(Object.fromEntries([...asked].filter(([name]) => name !== "cursor")))}>Newest</a>
+          <a href={to(newest)}>Newest</a>
         )}
         {page?.next_cursor && <a href={older}>Older</a>}
       </nav>

@@ -2,14 +2,13 @@
 
 import WaveSurfer from "wavesurfer.js";
 import Hover from "wavesurfer.js/plugins/hover";
-import Minimap from "wavesurfer.js/plugins/minimap";
 import Regions from "wavesurfer.js/plugins/regions";
 import type { Region } from "./api";
 import { Detail } from "./detail";
 import type { Player } from "./player";
 import { Ruler } from "./ruler";
 import type { Waves } from "./waves";
-import { clockTime } from "./words";
+import { clockTime, visible } from "./words";
 
 const HEIGHT_PX = 96;
 const LEAST_S = 0.05;
@@ -26,6 +25,8 @@ export class Drawing {
   private pixelsPerS = 0;
   private isFine = false;
   private timer = 0;
+  private marks: Region[] = [];
+  private shown = "";
 
   constructor(
     box: HTMLElement,
@@ -33,6 +34,7 @@ export class Drawing {
     private readonly waves: Waves,
     /** How close one looks: from 0, all of it, to 1. */
     private closeness = 0,
+    fromS = 0,
   ) {
     this.detail = new Detail(player.id, waves);
     const style = getComputedStyle(document.documentElement);
@@ -57,23 +59,35 @@ export class Drawing {
       cspNonce,
       plugins: [
         this.regions,
-        // It is drawn once: while the file grows there is none.
-        ...(waves.isFinal
-          ? [Minimap.create({ height: 24, waveColor: color("--quiet"), progressColor: color("--accent"), overlayColor: color("--overlay"), cspNonce, insertPosition: "afterend" })]
-          : []),
         Hover.create({ lineColor: color("--accent"), labelBackground: color("--text"), labelColor: color("--ground"), formatTimeCallback: (s) => clockTime(s, 1) }),
       ],
     });
     new Ruler(this.surfer, color("--quiet"));
     this.surfer.on("interaction", (s) => player.seek(s));
-    this.surfer.on("ready", () => this.closeness > 0 && this.zoom(this.closeness));
+    this.surfer.on("ready", () => {
+      // It is drawn once: while the file grows there is none. And nobody waits for it.
+      if (waves.isFinal) void this.addMinimap(color, cspNonce);
+      if (this.closeness === 0) return;
+      this.zoom(this.closeness);
+      this.surfer.setScroll(fromS * this.pixelsPerS);
+    });
     this.surfer.on("scroll", () => this.look());
   }
 
-  /** Returns one over the same, as close as this one is; this one is over. */
+  private async addMinimap(color: (name: string) => string, cspNonce: string): Promise<void> {
+    const found = await import("wavesurfer.js/plugins/minimap").catch(() => null); // the rest of the page does without
+    if (!found || this.leaving.signal.aborted) return;
+    const colors = { waveColor: color("--quiet"), progressColor: color("--accent"), overlayColor: color("--overlay") };
+    this.surfer.registerPlugin(found.default.create({ ...colors, height: 24, cspNonce, insertPosition: "afterend" }));
+  }
+
+  /** Returns one over the same, where this one is and as close, in the colours of now; this one is over. */
   again(box: HTMLElement, player: Player): Drawing {
+    const fromS = this.pixelsPerS > 0 ? this.surfer.getScroll() / this.pixelsPerS : 0;
     this.close();
-    return new Drawing(box, player, this.waves, this.closeness);
+    const made = new Drawing(box, player, this.waves, this.closeness, fromS);
+    made.mark(this.marks);
+    return made;
   }
 
   /** Draws what there is now, as fine as this zoom has it. */
@@ -111,7 +125,11 @@ export class Drawing {
     }, SETTLED_MS);
   }
 
+  /** Shows these marks, which may be a thousand: those that are there already stay. */
   mark(regions: Region[]): void {
+    const shown = JSON.stringify([this.waves.durationS, regions]); // where they are is a part of the length
+    if (shown === this.shown) return;
+    [this.marks, this.shown] = [regions, shown];
     this.regions.clearRegions();
     const style = getComputedStyle(document.documentElement);
     for (const each of regions) {
@@ -125,7 +143,7 @@ export class Drawing {
         resize: false,
         ...(channel >= 0 ? { channelIdx: channel } : {}),
       });
-      if (region.element) region.element.title = each.text;
+      if (region.element) region.element.title = visible(each.text);
     }
   }
 

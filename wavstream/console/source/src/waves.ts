@@ -74,8 +74,7 @@ export class Waves {
     const pointS = this.pointSamples / this.sampleRate;
     let start = -1;
     for (let point = 0; point <= this.length; point += 1) {
-      const isSilent =
-        point < this.length && this.rms.slice(point * this.channels, (point + 1) * this.channels).every((each) => each <= 1);
+      const isSilent = point < this.length && this.isSilent(point);
       if (isSilent && start < 0) start = point;
       if (!isSilent && start >= 0) {
         if ((point - start) * pointS > longerThanS) found.push({ start: start * pointS, end: point * pointS });
@@ -83,5 +82,10 @@ export class Waves {
       }
     }
     return found;
+  }
+
+  private isSilent(point: number): boolean {
+    for (let at = point * this.channels; at < (point + 1) * this.channels; at += 1) if (this.rms[at]! > 1) return false;
+    return true;
   }
 }

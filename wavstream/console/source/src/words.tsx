@@ -2,13 +2,20 @@
 
 import type { JSX } from "preact";
 
-// Controls, and what turns the direction of a text around or hides in it (bidi controls, zero widths, line separators).
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu;
+// What cannot be seen: controls, what turns the direction of a text around or hides in it (bidi controls, zero widths, fillers,
+// variation selectors, tags), line separators, halves of letters, and blanks that are no space.
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u{2800}]|(?! )\p{Zs}/gu;
+// Marks above marks grow over what is written there. No language has more of them on a letter.
+const MANY_MARKS = /(\p{M}{4})\p{M}+/gu;
 const MOST_SHOWN = 300;
 
 /** Returns a peer's text with what cannot be seen shown as its number, and cut to what one can read. */
 export function visible(text: string, most = MOST_SHOWN): string {
-  const seen = text.replace(HIDDEN, (each) => `⟨${each.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}⟩`);
+  const number = (each: string): string => `⟨${each.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+  const seen = text
+    .replace(HIDDEN, number)
+    .replace(/^ +| +$/g, (each) => "␣".repeat(each.length))
+    .replace(MANY_MARKS, (all, first: string) => `${first}⟨${[...all].length - 4} marks⟩`);
   const letters = [...seen];
   return letters.length > most ? `${letters.slice(0, most).join("")}… (${letters.length} characters)` : seen;
 }
@@ -41,12 +48,13 @@ export function ago(s: number): string {
   return `${Math.round(s / 3600)} h ago`;
 }
 
-const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+let dates: Intl.DateTimeFormat | null = null; // made when the first is shown: that takes longer than the page does
 
 /** Shows a moment of the server in the zone of who looks. */
 export function Moment({ at }: { at: string | null | undefined }): JSX.Element | null {
   const ms = at ? Date.parse(at) : Number.NaN;
-  return Number.isFinite(ms) ? <time dateTime={at!}>{DATE.format(ms)}</time> : null;
+  dates ??= new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  return Number.isFinite(ms) ? <time dateTime={at!}>{dates.format(ms)}</time> : null;
 }
 
 export function bytes(n: number): string {
