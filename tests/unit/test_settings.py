@@ -173,6 +173,7 @@ OTHER: dict[str, tuple[str, Any]] = {
     "transcription.max_bytes": ("100000", 100_000),
     "transcription.language": ("de-DE", "de-DE"),
     "transcription.workers": ("2", 2),
+    "transcription.nice": ("5", 5),
     "transcription.hang_s": ("60", 60.0),
     "storage.url": ("s3://calls/ours/", "s3://calls/ours"),
     "storage.endpoint": ("https://minio.example.com:9000", "https://minio.example.com:9000"),

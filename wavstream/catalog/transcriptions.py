@@ -131,7 +131,7 @@ _FINISH = Prepared("""
 _DOCUMENT = text("SELECT document FROM transcripts WHERE recording_id = :recording")
 _WORDS = text("SELECT app_id, made_us, words FROM transcripts WHERE recording_id = :recording")
 _HOW_RARE = text("""
-    SELECT count(*) FROM (SELECT 1 FROM transcript_words WHERE app_id = :app AND word = :word LIMIT :most) AS some
+    SELECT count(*) FROM (SELECT 1 FROM transcript_words WHERE app_id = :app AND word = :word LIMIT :most) AS counted
 """)
 
 

@@ -41,6 +41,7 @@ def engine_choice(settings: TranscriptionSettings) -> EngineChoice:
         max_bytes=settings.max_bytes,
         allow_http=settings.allow_http,
         allow_localhost=settings.allow_localhost,
+        nice=settings.nice,
     )
 
 

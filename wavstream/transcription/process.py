@@ -44,6 +44,7 @@ MOST_WORDS = 400_000
 """Of one recording: four hours of the fastest talk are half of it."""
 _PIECE_BYTES = 262_144
 _LINES_KEPT = 5
+_LAST_WORDS_S = 1.0
 _LINE_CHARACTERS = 300
 _SECRETS = ("WAVSTREAM_", "RECORDING_", "ADMIN_API_KEY", "AWS_", "AZURE_", "GOOGLE_", "PG")
 
@@ -69,6 +70,7 @@ class WorkerProcess:
         """The last lines of its standard error."""
         self._lock = threading.Lock()
         self._chosen: subprocess.Popen[bytes] | None = None
+        self._ear: threading.Thread | None = None
         self._is_ended = False
 
     def run(self, job: Job, open_file: Callable[[], IO[bytes]], on_progress: Callable[[int], None]) -> Result:
@@ -130,15 +132,16 @@ class WorkerProcess:
                 raise EngineFailed(f"the program that transcribes cannot be started: {error}") from error
             self._process = process
         self._printed.clear()
-        threading.Thread(target=self._listen, args=(process,), name="transcription-stderr", daemon=True).start()
+        self._ear = threading.Thread(target=self._listen, args=(process,), name="transcription-stderr", daemon=True)
+        self._ear.start()
         assert process.stdin is not None
         os.set_blocking(process.stdin.fileno(), False)
         return process
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
-        with suppress(OSError, ValueError):  # it is closed
-            while line := process.stderr.readline(_LINE_CHARACTERS):
+        with suppress(OSError), process.stderr as printed:
+            while line := printed.readline(_LINE_CHARACTERS):
                 if text := line.decode(errors="replace").strip():
                     self._printed.append(text)
 
@@ -147,6 +150,8 @@ class WorkerProcess:
         with suppress(ProcessLookupError):
             process.kill()
         process.wait()
+        if self._ear is not None:
+            self._ear.join(_LAST_WORDS_S)  # what it started may have its standard error still
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None
             with suppress(OSError):

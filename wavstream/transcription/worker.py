@@ -1,7 +1,7 @@
 """The program that transcribes: ``python -m wavstream.transcription.worker``. The server starts it, and speaks to it
 over its standard input and output (``wire``). It never imports the server.
 
-1. It has the lowest priority and one thread: what records calls comes first, always.
+1. It has the lowest priority, unless the settings say otherwise, and one thread: what records calls comes first.
 2. It is given one file after the other. A file is kept, without a name, in the server's spool folder: where it lies,
    and how it is stored, is the server's to know.
 3. A file is read twice: once for where somebody speaks, channel by channel, and then what was said there. So silence
@@ -37,17 +37,16 @@ from wavstream.transcription.wire import BrokenOff, Done, Failed, Job, Kind, Pro
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NICE = 19
 _BLOCK_S = 10
 _PROGRESS_EVERY_S = 0.5
 
 
 def main() -> int:
     """Work until the input ends; its first line chooses the engine: a key is not to be seen among the processes."""
-    os.nice(NICE)  # rule 1
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # libraries print; what they print is no message
     choice = msgspec.json.decode(sys.stdin.buffer.readline(), type=EngineChoice)
+    os.nice(choice.nice)  # rule 1
     worker = Worker(choice, sys.stdin.buffer, answers)
     try:
         while worker.work():

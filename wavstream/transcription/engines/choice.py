@@ -33,6 +33,8 @@ class EngineChoice:
     max_bytes: int = 25_000_000
     allow_http: bool = False
     allow_localhost: bool = False
+    nice: int = 19
+    """Priority of the program: 19 is the lowest."""
 
     @property
     def name(self) -> str:

@@ -94,9 +94,8 @@ class HttpEngine:
             connection = self._connect()
             try:
                 connection.request("POST", path, body, headers)
-                response = connection.getresponse()
-                answer = self._read(response, connection.sock)
-                return response.status, answer
+                with connection.getresponse() as response:
+                    return response.status, self._read(response, connection.sock)
             finally:
                 connection.close()
         except TimeoutError as error:

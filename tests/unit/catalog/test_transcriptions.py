@@ -1,0 +1,187 @@
+"""What is to be transcribed and what was said, as rows: queued, done, told, found and erased in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.faulty_database import FaultyDatabase
+from tests.support.postgres import BOTH
+from tests.support.recordings import START, a_recording
+from tests.support.wanted import USUAL
+from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.transcriptions import Transcription, TranscriptionStatus, words_of
+from wavstream.errors import InvalidFields
+from wavstream.model.options import RecordingOptions
+from wavstream.model.recording import Recording, Status
+
+DATABASES = BOTH
+ASKS = RecordingOptions(transcription=True, transcription_language="en-US")
+LATER = START + timedelta(days=1)
+
+
+@pytest.fixture
+async def transcribing(database: FaultyDatabase) -> Catalog:
+    return await Catalog.over(database, is_wanted=USUAL, transcribes=True)
+
+
+def finished(name: str = "r1", options: RecordingOptions = ASKS, *, app_id: str = "default") -> Recording:
+    recording = a_recording(name, options, status=Status.AVAILABLE, app_id=app_id)
+    return replace(recording, ended_at=START, kept_since=START)
+
+
+async def waiting(catalog: Catalog, limit: int = 9) -> list[str]:
+    return [each.recording_id for each in await catalog.transcriptions.due(LATER, limit)]
+
+
+async def say(catalog: Catalog, name: str, said: str, *, minute: int = 0, app_id: str = "default") -> Transcription:
+    """Have a recording, and a transcript of it."""
+    recording = finished(name, RecordingOptions(), app_id=app_id)
+    await catalog.recordings.save(recording)
+    work = await catalog.transcriptions.ask(recording, None, START)
+    assert await catalog.transcriptions.begin(work)
+    now = START + timedelta(minutes=minute)
+    assert await catalog.transcriptions.finish(
+        work, b'{"said": 1}', said=said, language="en", engine="test", now=now, facts=()
+    )
+    return work
+
+
+async def found(catalog: Catalog, words: str, *, app_id: str = "default", limit: int = 9) -> list[str]:
+    page = await catalog.transcriptions.search(app_id, words, limit=limit)
+    return [each.recording_id for each in page.data]
+
+
+async def test_a_recording_that_asks_for_it_is_queued_with_the_row_that_says_available(transcribing: Catalog) -> None:
+    await transcribing.recordings.save(replace(finished(), status=Status.ONGOING))
+    assert await waiting(transcribing) == []
+
+    await transcribing.recordings.save(finished())
+    await transcribing.recordings.save(finished("r2", RecordingOptions()))
+
+    (work,) = await transcribing.transcriptions.due(START, 9)
+    assert (work.recording_id, work.status, work.language) == ("r1", TranscriptionStatus.WAITING, "en-US")
+
+
+async def test_where_no_transcripts_are_made_nothing_is_queued(catalog: Catalog) -> None:
+    await catalog.recordings.save(finished())
+    assert await waiting(catalog) == []
+
+
+async def test_one_that_is_under_way_is_not_asked_for_again_and_one_that_is_over_is_made_anew(catalog: Catalog) -> None:
+    recording, rows = finished(), catalog.transcriptions
+    await catalog.recordings.save(recording)
+    work = await rows.ask(recording, "en", START)
+    assert await rows.begin(work)
+    assert await rows.ask(recording, "de", LATER) == replace(work, status=TranscriptionStatus.RUNNING)
+    await rows.fail(work, "no\0 key", engine="test", now=LATER, again=None)
+    failed = await rows.get("r1")
+    assert failed is not None
+    assert (failed.status, failed.error, failed.attempts) == (TranscriptionStatus.FAILED, "no key", 1)
+
+    again = await rows.ask(recording, "de", LATER)
+
+    assert (again.status, again.language, again.attempts, again.error) == (TranscriptionStatus.WAITING, "de", 0, None)
+    assert not await rows.begin(work)  # whoever had the older one in its hands
+    assert await rows.begin(again)
+
+
+async def test_what_was_under_way_when_the_server_ended_is_begun_again(transcribing: Catalog) -> None:
+    await transcribing.recordings.save(finished())
+    (work,) = await transcribing.transcriptions.due(LATER, 9)
+    assert await transcribing.transcriptions.begin(work)
+    assert await waiting(transcribing) == []
+
+    assert await transcribing.transcriptions.begin_again(LATER) == 1
+
+    assert await waiting(transcribing) == ["r1"]
+
+
+async def test_of_each_app_the_longest_waiting_are_due_however_many_another_has(catalog: Catalog) -> None:
+    for number in range(5):
+        recording = finished(f"bank-{number}", app_id="bank")
+        await catalog.recordings.save(recording)
+        await catalog.transcriptions.ask(recording, None, START + timedelta(seconds=number))
+    recording = finished("shop-1", app_id="shop")
+    await catalog.recordings.save(recording)
+    await catalog.transcriptions.ask(recording, None, START + timedelta(seconds=60))
+
+    assert await waiting(catalog, 2) == ["bank-0", "bank-1", "shop-1"]
+    assert await catalog.transcriptions.backlog() == (6, START)
+
+
+async def test_words_are_found_in_any_case_wherever_they_stand_the_newest_first(catalog: Catalog) -> None:
+    await say(catalog, "r1", "Good MORNING, front desk.\nIt's Friday", minute=1)
+    await say(catalog, "r2", "good evening", minute=2)
+    await say(catalog, "r3", "good morning", minute=3, app_id="bank")
+    await say(catalog, "r4", "Grüße zum Freitag", minute=4)
+
+    assert await found(catalog, "good") == ["r2", "r1"]
+    assert await found(catalog, "friday GOOD") == ["r1"]
+    assert await found(catalog, "it's") == ["r1"]
+    assert await found(catalog, "grüsse") == ["r4"]  # as `casefold` has it
+    assert await found(catalog, "morn") == []
+    assert await found(catalog, "good", app_id="bank") == ["r3"]
+
+
+async def test_a_search_is_read_page_by_page(catalog: Catalog) -> None:
+    for number in range(5):
+        await say(catalog, f"r{number}", "yes", minute=number // 2)
+    pages, cursor = [], None
+    while True:
+        page = await catalog.transcriptions.search("default", "yes", limit=2, cursor=cursor)
+        pages.append([each.recording_id for each in page.data])
+        if (cursor := page.next_cursor) is None:
+            break
+    assert pages == [["r4", "r3"], ["r2", "r1"], ["r0"]]
+    with pytest.raises(InvalidFields):
+        await catalog.transcriptions.search("default", "yes", limit=2, cursor="nonsense")
+
+
+async def test_a_transcript_that_is_made_anew_is_found_by_its_new_words_alone(catalog: Catalog) -> None:
+    await say(catalog, "r1", "good morning")
+    await say(catalog, "r1", "god mourning", minute=5)
+    assert await found(catalog, "morning") == []
+    assert await found(catalog, "mourning") == ["r1"]
+
+
+async def test_what_is_erased_goes_with_its_words_and_nothing_is_written_of_it_any_more(catalog: Catalog) -> None:
+    await say(catalog, "r1", "good morning")
+    kept = await say(catalog, "r2", "good evening")
+    again = await catalog.transcriptions.ask(finished("r2"), None, LATER)
+    await catalog.transcriptions.begin(again)
+
+    await catalog.erasures.begin([finished("r1"), finished("r2")], Status.DELETED, by="me", now=LATER)
+
+    assert await found(catalog, "good") == []
+    for name in ("r1", "r2"):
+        assert await catalog.transcriptions.get(name) is None
+        assert await catalog.transcriptions.document(name) is None
+    for work in (kept, again):
+        assert not await catalog.transcriptions.finish(
+            work, b"{}", said="good", language="en", engine="test", now=LATER, facts=()
+        )
+    assert await found(catalog, "good") == []
+
+
+async def test_no_word_of_what_was_erased_is_left_in_the_file(tmp_path: Path) -> None:
+    catalog = await Catalog.open(tmp_path / "catalog.db", is_wanted=USUAL)
+    for number in range(200):
+        await say(catalog, f"r{number}", f"hello zanzibarquux{number} there")
+    await catalog.erasures.begin([finished(f"r{number}") for number in range(200)], Status.DELETED, by="me", now=LATER)
+    await catalog.database.scrub()
+    await catalog.database.close()
+
+    assert b"zanzibarquux" not in await asyncio.to_thread(content, tmp_path)
+
+
+def content(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.glob("catalog.db*"))
+
+
+def test_words_are_letters_and_digits_in_small_letters() -> None:
+    assert words_of("Don't call +49-30_12, Straße!") == ["don", "t", "call", "49", "30", "12", "strasse"]
