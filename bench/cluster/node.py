@@ -262,7 +262,12 @@ class Node:
         await self._until(self.life.start)
         await self._bring_back()
         self.is_up = True
-        for work in (self.take_overs.run, self.body.run, self._release_what_is_empty, *(self._visits(shard) for shard in range(SHARDS))):
+        for work in (
+            self.take_overs.run,
+            self.body.run,
+            self._release_what_is_empty,
+            *(self._visits(shard) for shard in range(SHARDS)),
+        ):
             self.process.spawn(work())
 
     async def _until(self, start: Callable[[], Any]) -> None:
