@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 APP = "app"
 WAITS_FOR_LEG_S = 10.0
 RETRY_S = 1.0
+_EMPTY_FOR_S = 10.0
 SHARDS = 8
 
 
@@ -199,7 +200,8 @@ class Node:
         self.calls: dict[str, Call] = {}
         self.is_up = False
         self.leases = _Leases()
-        self._restored: dict[str, asyncio.Event] = {}
+        self._wanted: set[str] = set()
+        """Sessions of which a leg is being taken."""
 
     def now_s(self) -> float:
         """Return the time of the process."""
@@ -260,7 +262,12 @@ class Node:
         await self._until(self.life.start)
         await self._bring_back()
         self.is_up = True
-        for work in (self.take_overs.run, self.body.run, *(self._visits(shard) for shard in range(SHARDS))):
+        for work in (
+            self.take_overs.run,
+            self.body.run,
+            self._release_what_is_empty,
+            *(self._visits(shard) for shard in range(SHARDS)),
+        ):
             self.process.spawn(work())
 
     async def _until(self, start: Callable[[], Any]) -> None:
@@ -296,10 +303,28 @@ class Node:
 
         return visit
 
+    async def _release_what_is_empty(self) -> None:
+        """Let go, again and again, of sessions that were claimed and of which nothing came."""
+        empty: set[str] = set()
+        while True:
+            await asyncio.sleep(_EMPTY_FOR_S)
+            busy = {*self.calls, *self.take_overs.busy, *self._wanted}
+            now_empty = {owned.session_id for owned in self.owners.of_node(self.name)} - busy
+            for session_id in empty & now_empty:
+                await self.owners.release(session_id)
+            empty = now_empty
+
     # ---- legs ------------------------------------------------------------------------------------------------------
 
     async def accept(self, leg: Leg, *, is_relayed: bool = False) -> Call:
         """Take a leg, here or at the node that has its session; raise Refused."""
+        self._wanted.add(leg.session_id)
+        try:
+            return await self._accept(leg, is_relayed=is_relayed)
+        finally:
+            self._wanted.discard(leg.session_id)
+
+    async def _accept(self, leg: Leg, *, is_relayed: bool) -> Call:
         session_id = leg.session_id
         while True:
             try:

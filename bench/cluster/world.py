@@ -76,6 +76,11 @@ class Leg:
         """Return its own time: how much it has said."""
         return min(int((self.loop.time() - self.began_s) * 1e6), self.length_us)
 
+    def is_killed(self) -> bool:
+        """Return whether a node that it went through is no more."""
+        nodes = [self.via, None if self.call is None else self.call.node]
+        return any(node is not None and not node.is_up for node in nodes)
+
     def drop(self) -> None:
         """Lose its connection."""
         if self.dropped is not None and not self.dropped.done():
@@ -268,16 +273,16 @@ class World:
             self._connected -= 1
             is_dropped = leg.dropped.done()
             at = call.node
-            gone = not at.is_up or (leg.via is not None and not leg.via.is_up)
+            is_killed = leg.is_killed()
             if not is_dropped:
                 leg.heard.append((connected_us, leg.now_us(), "hung up"))
                 at.process.context.copy().run(at.hang_up, call)
                 return
-            leg.heard.append((connected_us, leg.now_us(), "kill" if gone else "cut"))
-            if not gone:
+            leg.heard.append((connected_us, leg.now_us(), "kill" if is_killed else "cut"))
+            if at.is_up:
                 at.process.context.copy().run(at.lose, call, leg)
             tried_s = None
-            killed_s = loop.time() if gone else None
+            killed_s = loop.time() if is_killed else None
             if dice.random() < 0.05:
                 return  # it never comes back
             await asyncio.sleep(dice.uniform(0.1, 1.0))
@@ -300,7 +305,7 @@ class World:
         while self._comes_more():
             await asyncio.sleep(self.dice.uniform(0.5, 1.5) * every_s)
             up = [name for name, node in self.nodes.items() if node.is_up and name not in self._cuts]
-            if len(up) > 2 and self._comes_more():
+            if len(up) > 1 and self._comes_more():
                 await fault(self.dice.choice(up))
 
     async def _kill(self, name: str) -> None:

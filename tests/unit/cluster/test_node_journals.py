@@ -263,3 +263,20 @@ async def test_a_bucket_that_is_away_is_tried_again_and_nothing_else_waits(
         await a.body.look()
         assert (a.body.waiting, a.body.is_failing) == (0, False)
         assert [key.rpartition("/")[2].partition(".")[0] for key in engine.store.puts] == ["k-000001", "k-000002"]
+
+
+async def test_parts_of_a_journal_leave_the_bucket_when_the_recording_is_erased(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a:
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        for turn in range(3):
+            await a.write(journal, 2, first_us=10 * turn)
+            await a.body.look()
+        assert engine.store.objects
+        a.leases.retain("recording of k", for_s=None)  # it has failed
+        await a.body.look()
+        assert engine.store.objects
+        a.leases.release_failed("recording of k")
+        await a.body.look()
+        assert not engine.store.objects

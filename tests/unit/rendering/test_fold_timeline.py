@@ -242,6 +242,20 @@ def test_a_restart_of_the_server_loses_every_stream() -> None:
     assert [(gap.leg, gap.cause) for gap in made.integrity.gaps] == [("a", "reconnect")]
 
 
+def test_a_take_over_is_in_the_receipt_with_what_is_missing_of_each_leg_that_came_back() -> None:
+    script = Script().start()
+    for leg in ("a", "b"):
+        script.open(leg).send(noise(3.0), at_s=0.0)
+    taken = events.TakenOver(from_node="one", to_node="two", epoch=2, behind_us=2_000_000)
+    script.event(5.0, taken)
+    script.event(5.0, events.ServerStarted())
+    script.open("a", at_s=6.0).send(noise(2.0, seed=3), at_s=6.0)
+    made = folded(script.stop(8.0))
+    (told,) = made.integrity.take_overs
+    assert (told.from_node, told.to_node, told.at_ms, told.replicated_through_ms) == ("one", "two", 5000, 3000)
+    assert told.missing_ms == {"a": 3000}
+
+
 def test_a_track_that_never_sends_holds_the_others_up_for_the_hold_only() -> None:
     script = Script().start()
     script.open("a").send(noise(40.0), at_s=0.0)

@@ -1,0 +1,166 @@
+"""The rules of a cluster hold over kills, partitions and outages; and each of them falls where the code breaks it.
+
+It is a short part of the simulation (``python -m bench.cluster``): its world says what the rules are.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from bench.cluster import outside
+from bench.cluster.__main__ import row, stages
+from bench.cluster.engine import Core
+from bench.cluster.virtual_time import run
+from bench.cluster.world import Figures, Plan, World
+from tests.unit.cluster.support import CheckedLog, batch
+from wavstream.catalog.nodes import Owner
+from wavstream.cluster.joiner import Joiner
+from wavstream.cluster.joining import plan as plan_of
+from wavstream.cluster.owners import Owners
+from wavstream.cluster.ownership import Held, Owned, Start, hash_of
+from wavstream.cluster.tail import Room, ShardTail
+from wavstream.cluster.tail_message import Fence
+from wavstream.cluster.take_over import TakeOvers
+
+PLAN = Plan(
+    "suite",
+    sessions=80,
+    legs=40,
+    length_s=8.0,
+    slot_s=0.25,
+    nodes=3,
+    kills_every_s=4.0,
+    cuts_every_s=6.0,
+    clocks_jump=True,
+    unsure=0.02,
+    tail_bytes=2000,
+    outages=((6.0, 4.0, "store"), (8.0, 4.0, "database"), (10.0, 3.0, "engine"), (14.0, 5.0, "slow store")),
+)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Any:
+    """Keep what thousands of faults log out of the way."""
+    with structlog.testing.capture_logs():
+        yield
+
+
+def play(folder: Path, seed: int) -> Figures:
+    return run(World(PLAN, random.Random(seed), folder).run())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_rules_hold_over_kills_partitions_and_outages(tmp_path: Path, seed: int) -> None:
+    figures = play(tmp_path, seed)
+    assert figures.faults == []
+    assert figures.kills
+    assert figures.cuts
+    assert figures.take_overs
+    assert figures.returns_s
+
+
+def broken(folder: Path) -> str:
+    """Return what does not hold, of the first seed of which something does not."""
+    for seed in range(6):
+        if faults := play(folder / str(seed), seed).faults:
+            return "\n".join(faults)
+    return ""
+
+
+def test_a_table_that_takes_every_write_has_two_owners_in_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = Core.put
+
+    def careless(core: Core, node: str, key: str, value: bytes, after: int) -> int:
+        return put(core, node, key, value, core.get(key).revision)
+
+    monkeypatch.setattr(Core, "put", careless)
+    assert "epoch" in broken(tmp_path)
+
+
+def test_an_owner_that_does_not_let_go_finishes_a_session_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def save(database: outside.Database, session_id: str, _owner: Owner, state: str) -> bool:
+        database.states[session_id].append(state)
+        return True
+
+    monkeypatch.setattr(TakeOvers, "lost", lambda *_: None)
+    monkeypatch.setattr(Owners, "is_own", lambda *_: True)
+    monkeypatch.setattr(outside.Database, "save", save)
+    assert "twice" in broken(tmp_path)
+
+
+def test_a_take_over_that_does_not_read_the_tail_loses_what_was_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read_nothing(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(Joiner, "_read", read_nothing)
+    assert "lost what was acknowledged" in broken(tmp_path)
+
+
+def test_a_session_that_nobody_releases_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def keep(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(Owners, "release", keep)
+    assert "not settled" in broken(tmp_path)
+
+
+def test_a_message_that_is_sent_again_behind_its_own_copy_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = ShardTail.resolve
+    monkeypatch.setattr(ShardTail, "resolve", lambda tail, _found, last: resolve(tail, (), last))
+    assert "behind a later one" in broken(tmp_path)
+
+
+class Zombie:
+    """A node that was taken for dead while a message of it was on its way, and whoever has its session now."""
+
+    def __init__(self, *, is_fenced: bool) -> None:
+        log = CheckedLog()
+        tail = ShardTail(max_payload_bytes=1 << 20, room=Room(1 << 20))
+        tail.resolve((), 0)
+        self.send(log, tail, 0)
+        if is_fenced:
+            log.fence(Fence(by="b", sessions={hash_of("s"): 2}))
+        read = log.batches()
+        held = Held(epoch=1, node="a", shard=0), Held(epoch=2, node="b", shard=0)
+        (joined,) = plan_of(Owned(session_id="s", app_id=None, held=held), [], read).journals
+        self.has = {each.number for each in joined.batches}
+        self.start: Start = joined.start
+        self.send(log, tail, 1)
+        self.acknowledged = set(range(tail.replicated_through("k") + 1))
+
+    def send(self, log: CheckedLog, tail: ShardTail, number: int) -> None:
+        tail.add(batch(number))
+        message = tail.next_message()
+        assert message is not None
+        if log.last() == message.after:
+            tail.acked(log.write(*message))
+        else:
+            tail.refused()
+            tail.resolve(log.behind(tail.after), log.last())
+
+
+def test_behind_a_fence_nothing_is_acknowledged_that_the_new_owner_has_not() -> None:
+    zombie = Zombie(is_fenced=True)
+    assert zombie.acknowledged <= zombie.has | {0}
+    zombie = Zombie(is_fenced=False)
+    assert not zombie.acknowledged <= zombie.has | {0}
+
+
+def test_the_table_of_figures_has_a_column_for_each(tmp_path: Path) -> None:
+    world = World(PLAN, random.Random(0), tmp_path)
+    line = row(PLAN, world, world.figures)
+    assert line.count("|") == 14
+    assert sum(plan.sessions for plan in stages(100_000)) == 100_000
