@@ -65,8 +65,7 @@ class DataFolder:
         self.link_keys = root / "link-keys.json"
         self.lock = root / "lock"
         self.reserve_file = root / "reserve"
-        self.drain = root / "drain"
-        """Says how far the server is to be drained; there is one while it is."""
+        self.drain = root / "drain"  # how far the server is to be drained; there while it is
         self.master_key = root / "master.key"
         self._lost = {
             self.journal: "what is recorded goes on; if the server dies, what running recordings had in earlier "
@@ -99,7 +98,6 @@ class DataFolder:
             self._lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._lock, 0)
-            self.drain.unlink(missing_ok=True)  # of the server before
             self.keep_owner()
         except OSError as error:
             self.release()
@@ -370,10 +368,9 @@ def _make_folder(folder: Path) -> None:
 
 
 def _is_read_only(path: str | Path) -> bool:
-    try:
+    with suppress(OSError):
         return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False
+    return False
 
 
 def _open(folder: Path) -> int:

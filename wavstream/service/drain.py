@@ -24,6 +24,7 @@ from pathlib import Path
 
 import structlog
 
+from wavstream.errors import OperatorError
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
 from wavstream.sessions.registry import Sessions
@@ -56,6 +57,16 @@ def asked(file: Path) -> Stage:
     except FileNotFoundError:
         return Stage.NONE
     return next((stage for stage in Stage if stage.word == word), Stage.NONE)
+
+
+def end_drain(file: Path) -> None:
+    """Forget the drain of the server before (rule 4); raise OperatorError."""
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise OperatorError(
+            f"{file} cannot be removed ({error.strerror}): it is for drains alone; move away what is there"
+        ) from error
 
 
 class Drain:

@@ -54,7 +54,7 @@ from wavstream.service.clock_watch import ClockWatch, go_on
 from wavstream.service.collect_metrics import collect_metrics
 from wavstream.service.data_folder import WITHOUT_CATALOG, DataFolder
 from wavstream.service.disk_watch import DiskWatch
-from wavstream.service.drain import Drain
+from wavstream.service.drain import Drain, end_drain
 from wavstream.service.exposure import refuse_weak_keys, refuse_weak_rows
 from wavstream.service.logs import hide_keys
 from wavstream.service.named import check_names
@@ -156,6 +156,7 @@ class Service:
             self.cluster.check()
         if self._place is None:
             self.folder.claim()
+            end_drain(self.folder.drain)
         else:
             self.folder.join(self._place.start.lock, worker=self.boundary.index)
         self._closing.callback(self.folder.release)

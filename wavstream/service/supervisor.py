@@ -37,6 +37,7 @@ import structlog
 
 from wavstream.errors import OperatorError, WavstreamError
 from wavstream.service.data_folder import DataFolder, FileId
+from wavstream.service.drain import end_drain
 from wavstream.service.listeners import Listeners
 from wavstream.service.logs import flush
 from wavstream.service.migration import lines_of_stores
@@ -158,6 +159,7 @@ class Supervisor:
         self._watch(woken, lambda: self._take_signals(woken))
         try:
             self._folder.claim()
+            end_drain(self._folder.drain)
             self._inboxes = [make_inbox() for _ in self._workers]
             self._counts = SharedCounts.create(len(self._workers))
             gc.collect()
