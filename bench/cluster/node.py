@@ -42,7 +42,6 @@ from wavstream.journal.raw_batches import batches_from
 from wavstream.journal.records import RECORD, RecordKind
 from wavstream.journal.segment_reader import read_header_of
 from wavstream.journal.segments import SegmentFile, journals_in, segment_path
-from wavstream.model.ids import new_id
 from wavstream.recovery.restoring import Taken
 from wavstream.removals import Removals
 
@@ -329,9 +328,9 @@ class Node:
         while True:
             try:
                 owned = self.owners.owner(session_id) or await self.owners.claim(session_id, APP)
-                if owned.node == self.name:
+                if owned.node == self.name and (owned.holder.is_joined or session_id in self.take_overs.busy):
                     return await self._take_leg(leg)
-                if self.life.is_alive(owned.node):
+                if owned.node != self.name and self.life.is_alive(owned.node):
                     other = self.world.nodes.get(owned.node)
                     if is_relayed or other is None or not other.is_up or self.world.is_cut(self.name, owned.node):
                         raise Refused
@@ -350,7 +349,7 @@ class Node:
             raise Refused
         call = self.calls.get(session_id)
         if call is None:
-            call = self._begin(session_id, Journal(key=new_id(), app_id=APP, session_id=session_id))
+            call = self._begin(session_id, Journal(key=self.world.new_key(), app_id=APP, session_id=session_id))
         if call.is_ended:
             raise Refused
         call.drop()
@@ -399,6 +398,10 @@ class Node:
         """Make the file, and let everything go (rule 3)."""
         call.drop()
         journal = call.journal
+        if await self._is_stored_already(call.session_id, journal.key):
+            self.leases.needed.pop(journal.key, None)
+            self.calls.pop(call.session_id, None)
+            return
         if not is_stopped:
             journal.append_event(stop(int(self.now_s() * 1e6)))
             call.write()
@@ -480,6 +483,8 @@ class Node:
         await self._until(ask)
         if found[0]:
             self._delete(key)
+            self.body.may_have_more(session_id)
+            await self._until(lambda: self._clear(session_id))
             await self.owners.release(session_id)
         return found[0]
 
@@ -490,6 +495,11 @@ class Node:
     def _delete(self, key: str) -> None:
         for segment in journals_in(self.folder).journals.get(key, ()):
             segment_path(self.folder, key, segment).unlink(missing_ok=True)
+
+    @property
+    def running(self) -> bool:
+        """Whether journals of before are still brought back; ``Recovery.running``."""
+        return not self.is_up
 
     def let_go(self, session_id: str, *, then: Callable[[Journal], None]) -> list[str]:
         """Do nothing more with a session that another has; ``Recorder.let_go``."""

@@ -86,6 +86,9 @@ class Database:
         self.owners[session_id] = owner
         return 1
 
+    def keep(self, _session_id: str) -> None:
+        """Do nothing."""
+
     async def of_session(self, session_id: str) -> list[Recording]:
         """Return no recordings: what the nodes ask this for is their apps alone."""
         await self._work()

@@ -63,7 +63,7 @@ class Process:
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_dead = False
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[asyncio.Task[Any], None] = {}
         self.context = contextvars.copy_context()
         self.context.run(_current.set, self)
 
@@ -82,8 +82,8 @@ def _make_task(loop: asyncio.AbstractEventLoop, work: Any, context: contextvars.
     task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
     process = context.get(_current) if context is not None else _current.get()
     if process is not None:
-        process.tasks.add(task)
-        task.add_done_callback(process.tasks.discard)
+        process.tasks[task] = None
+        task.add_done_callback(lambda task: process.tasks.pop(task, None))
         if process.is_dead:
             task.cancel()
     return task

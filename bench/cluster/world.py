@@ -154,6 +154,10 @@ class World:
         """Return whether two nodes do not reach each other."""
         return one in self._cuts or other in self._cuts
 
+    def new_key(self) -> str:
+        """Return the key of a journal: the same ones in each run of a seed."""
+        return f"{self.dice.getrandbits(128):032x}"
+
     def is_over(self, session_id: str) -> bool:
         """Return whether a session has its file."""
         return self._seen[session_id].is_finished

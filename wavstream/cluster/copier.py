@@ -202,7 +202,8 @@ class Copier:
             self._gathering.cancel()
             self._gathering = None
         self._is_woken = False  # before the queue is emptied: who puts into it from here on wakes the loop again
-        came, woken = self._came, set()
+        came = self._came
+        woken: dict[_Shard, None] = {}
         while came:
             journal, segment, number, payload, has_event = came.popleft()
             known = self._known.get(journal.key) or self._learn(journal)
@@ -212,7 +213,7 @@ class Copier:
             shard.tail.add(
                 TailBatch(journal.key, known.app_id, known.session_id, segment, number, known.epoch, has_event, payload)
             )
-            woken.add(shard)
+            woken[shard] = None
         for shard in woken:
             shard.woken.set()
 
