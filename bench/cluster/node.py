@@ -440,9 +440,6 @@ class Node:
         """Go on with a session that was joined into the folder; ``Recovery.take_in``."""
         self._go_on(session_id, keys, taken)
 
-    running = False
-    """``Recovery.running``: what is brought back is before ``is_up``."""
-
     def let_in(self, session_id: str) -> None:
         """Let in what has waited; ``Recovery.let_in``."""
 
