@@ -37,7 +37,7 @@ class TranscriptionSettings(Table):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Programs that transcribe at the same time, each on one thread and of the lowest priority."""
     nice: Annotated[int, Field(ge=0, le=19)] = 19
-    """Priority of these programs, as `nice` has it: 0 is the server's own, 19 the lowest; 19, since calls come first."""
+    """Priority of these programs, as `nice` has it: 0 is the server's own; 19, the lowest, since calls come first."""
     hang_s: Seconds = 300.0
     """Seconds without a sign of life, for half a minute of speech at most, after which such a program is ended and the
     recording tried again."""

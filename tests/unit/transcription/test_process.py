@@ -104,7 +104,12 @@ def test_a_program_that_is_killed_while_it_works_is_a_failure_at_once(workers: l
     read_end, write_end = os.pipe()
     worker = program(f"take(); open('/proc/{os.getpid()}/fd/{write_end}', 'wb').write(b'!'); time.sleep(600)")
     workers.append(worker)
-    killer = threading.Thread(target=lambda: (os.read(read_end, 1), worker.kill()))
+
+    def kill() -> None:
+        os.read(read_end, 1)
+        worker.kill()
+
+    killer = threading.Thread(target=kill)
     killer.start()
 
     with pytest.raises(EngineFailed, match="the program that transcribes ended"):
