@@ -7,6 +7,7 @@ import itertools
 import re
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -203,7 +204,7 @@ async def test_what_any_node_finishes_is_told_at_once_and_a_file_that_waits_for_
     tmp_path: Path, weed: Weed
 ) -> None:
     key = "of-the-administrators"
-    settings = {"webhooks__allow_http": True, "webhooks__allow_localhost": True, "admin_api_key": key}
+    settings: dict[str, Any] = {"webhooks__allow_http": True, "webhooks__allow_localhost": True, "admin_api_key": key}
     async with Receiver() as receiver, cluster(tmp_path, weed, "a", "b", **settings) as (nodes, _):
         app_key = "wsk_of_the_app_shop"
         app = {"webhook_url": receiver.url, "api_key": app_key, "events": ["recording.completed"]}
