@@ -45,8 +45,8 @@ def stages(sessions: int) -> list[Plan]:
         Plan(
             "outages of an hour, ten minutes, a minute",
             outages,
-            legs=60,
-            length_s=outage_s * 60 / outages,
+            legs=outages,
+            length_s=600.0,
             slot_s=5.0,
             lasts_s=outage_s,
             tail_bytes=20_000,
