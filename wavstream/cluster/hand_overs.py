@@ -196,7 +196,9 @@ class HandOvers:
             if going.peer.hops == 0 and (elsewhere := self.place_for(session_id)) is not None:
                 return elsewhere
             owned = await self._owners.claim(session_id, None)
-        if owned.node != self.name and not self._life.is_alive(owned.node) and self.take_over is not None:
+        is_half_taken = owned.node == self.name and not owned.holder.is_joined
+        is_dead = owned.node != self.name and not self._life.is_alive(owned.node)
+        if (is_dead or is_half_taken) and self.take_over is not None:
             await self.take_over(owned)
             owned = self._owners.owner(session_id) or owned
         return owned.node

@@ -140,7 +140,8 @@ class Nodes:
     def check_here(self, session_id: str) -> None:
         """Raise Elsewhere unless the session is this node's, NodeUnavailable where it is refused (rule 2)."""
         owned = self._owners.owner(session_id)
-        if owned is not None and owned.node == self.name and not self._life.has_left:
+        # Of a session that is being taken over nobody knows yet what its journal has: who comes waits for that.
+        if owned is not None and owned.node == self.name and owned.holder.is_joined and not self._life.has_left:
             return
         if self.hand_overs.is_refused(session_id):
             raise NodeUnavailable

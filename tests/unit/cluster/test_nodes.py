@@ -37,6 +37,8 @@ class World:
     dead: set[str] = field(default_factory=set)
     left: set[str] = field(default_factory=set)
     owned: dict[str, str] = field(default_factory=dict)
+    half_taken: set[str] = field(default_factory=set)
+    """Sessions whose journal is not joined yet."""
     claims: list[tuple[str, str]] = field(default_factory=list)
     may_claim: asyncio.Event = field(default_factory=asyncio.Event)
     callbacks: list[tuple[str, Any, Any]] = field(default_factory=list)
@@ -95,7 +97,11 @@ class Sessions:
         return (
             None
             if node is None
-            else Owned(session_id=session_id, app_id=None, held=(Held(epoch=1, node=node, shard=0),))
+            else Owned(
+                session_id=session_id,
+                app_id=None,
+                held=(Held(epoch=1, node=node, shard=0, is_joined=session_id not in self.world.half_taken),),
+            )
         )
 
     async def claim(self, session_id: str, _app_id: str | None) -> Owned:
@@ -268,6 +274,24 @@ async def test_a_dead_owners_session_is_taken_over_and_its_connection_read_here(
         peer = some.go("a", "call")
         taken = await some.taken("a")
         assert taken.received == b"head"
+        peer.close()
+
+
+async def test_a_session_whose_journal_is_not_joined_yet_is_taken_again_before_anything_comes_to_it() -> None:
+    def take_over(name: str, world: World) -> Any:
+        async def take(owned: Owned) -> None:
+            assert owned.node == name
+            world.half_taken.discard(owned.session_id)
+
+        return take
+
+    async with nodes("a", "b", take_over=take_over) as some:
+        some.world.owned["call"] = "a"
+        some.world.half_taken.add("call")
+        peer = some.go("a", "call")
+        taken = await some.taken("a")
+        assert taken.received == b"head"
+        assert not some.world.half_taken
         peer.close()
 
 
