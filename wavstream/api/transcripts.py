@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId
 from wavstream.api.playback import as_of
 from wavstream.api.problems import problem
-from wavstream.catalog.transcriptions import Found, Transcription, TranscriptionStatus, words_of
+from wavstream.api.transcript_documents import (
+    AskForTranscript,
+    FoundTranscript,
+    FoundTranscripts,
+    Hit,
+    Redactions,
+    SearchQuery,
+    TranscriptDocument,
+    TranscriptionDocument,
+)
+from wavstream.catalog.transcriptions import Found, Transcription, words_of
 from wavstream.errors import Conflict, NotFound
-from wavstream.model.document import Document
 from wavstream.model.recording import Recording, Status
-from wavstream.model.times import Moment
 from wavstream.transcription.redaction import redaction_spans
 from wavstream.transcription.texts import MEDIA_TYPES, WRITERS
 from wavstream.transcription.transcript import Segment, Transcript, decode, names_of
@@ -26,154 +33,6 @@ from wavstream.transcription.transcript import Segment, Transcript, decode, name
 HITS = 5
 """Of one transcript, in what is found."""
 _OFF = "This server makes no transcripts: whoever runs it can set WAVSTREAM_TRANSCRIPTION__ENGINE"
-
-
-class AskForTranscript(BaseModel):
-    """Transcribe a finished recording."""
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        json_schema_extra={"examples": [{"language": "en-US"}]},
-    )
-
-    language: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9-]+$")] | None = None
-    """Language, as a tag such as `en-US`; null: the recording's option, else the server's setting."""
-
-
-class TranscriptionDocument(Document):
-    """The work of transcribing a recording, and what became of it."""
-
-    id: str
-    recording_id: str
-    status: TranscriptionStatus
-    """waiting, running, done (the transcript can be read) or failed."""
-    progress: int
-    """Percent of the speech."""
-    language: str | None
-    engine: str | None
-    """Null until it was tried."""
-    attempts: int
-    """Times that it has failed."""
-    error: str | None
-    """Why it failed, for a person; of one that waits: why it did the last time."""
-    created_at: Moment
-    done_at: Moment | None
-
-
-class WordDocument(Document):
-    """One word."""
-
-    word: str
-    start_ms: int
-    """In the file."""
-    end_ms: int
-    call_start_ms: int
-    """In the call, from the start of the recording: pauses and what was trimmed lie between the two."""
-    confidence: float | None
-    """From 0 to 1; null: the engine does not say."""
-
-
-class SegmentDocument(Document):
-    """What one channel said in one go."""
-
-    channel: int
-    start_ms: int
-    end_ms: int
-    call_start_ms: int
-    text: str
-    words: list[WordDocument]
-
-
-class SpeakerDocument(Document):
-    """One channel of the file, and who is heard on it."""
-
-    channel: int
-    side: Literal["left", "right", "mono"]
-    legs: list[str]
-
-
-class TranscriptDocument(Document):
-    """What was said in a recording."""
-
-    id: str
-    recording_id: str
-    language: str
-    engine: str
-    timing: Literal["word", "segment"]
-    """`word`: each word has its own times; `segment`: they are spread over what was said in one go."""
-    duration_ms: int
-    speech_ms: int
-    """Of all channels together."""
-    work_ms: int
-    """CPU that it took on this server."""
-    speakers: list[SpeakerDocument]
-    segments: list[SegmentDocument]
-    """In the order in which they begin."""
-
-
-class RedactionDocument(Document):
-    """A stretch that may have to be redacted."""
-
-    kind: Literal["card_number"]
-    channel: int
-    start_ms: int
-    end_ms: int
-    call_start_ms: int
-    last_digits: str
-
-
-class Redactions(Document):
-    """What may have to be redacted; nothing was."""
-
-    recording_id: str
-    spans: list[RedactionDocument]
-
-
-class Hit(Document):
-    """A segment with one of the words that were looked for."""
-
-    channel: int
-    speaker: str
-    start_ms: int
-    text: str
-
-
-class FoundTranscript(Document):
-    """A transcript in which all words were found."""
-
-    recording_id: str
-    transcribed_at: Moment
-    language: str
-    hits: list[Hit]
-    """The first five."""
-
-
-class FoundTranscripts(Document):
-    """Transcripts in which all words were found, newest first."""
-
-    data: list[FoundTranscript]
-    next_cursor: str | None
-    """Give it as `cursor` to read on; null: there is no more."""
-
-
-def _words(text: str) -> str:
-    if not words_of(text):
-        raise ValueError("must have a letter or a digit")
-    return text
-
-
-class SearchQuery(BaseModel):
-    """What to look for."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    q: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_words)]
-    """Words, all of which are said, anywhere in the recording; large and small letters are the same."""
-    limit: Annotated[int, Field(ge=1, le=200)] = 20
-    cursor: str | None = None
-    """The `next_cursor` of the page before."""
 
 
 _NOTHING_SAID = AskForTranscript()
