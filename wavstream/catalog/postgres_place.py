@@ -134,18 +134,18 @@ class PostgresPlace:
 
 
 def place_of(
-    settings: CatalogSettings, file: Path, *, is_servers: bool = False, cluster: str | None = None
+    settings: CatalogSettings, file: Path, *, serves: bool = False, cluster: str | None = None
 ) -> Path | PostgresPlace:
     """Return where the catalog is: ``file``, of a data folder, or the database that the settings name.
 
-    ``is_servers``: a server is to use it; ``cluster``: of which that is a node.
+    ``serves``: a server is to use it; ``cluster``: of which that is a node.
     """
     if settings.url is None:
         return file
     password = None if settings.password is None else settings.password.get_secret_value()
     # Of a machine, and not of a process: after a restart it goes on with what it had taken.
     turns_of = f"{platform.node()}:{file.parent.resolve()}"
-    server = None if not is_servers else turns_of if cluster is None else f"cluster {cluster}"
+    server = None if not serves else turns_of if cluster is None else f"cluster {cluster}"
     return PostgresPlace(settings.url.get_secret_value(), password, turns_of=turns_of, server=server)
 
 

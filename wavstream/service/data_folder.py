@@ -81,11 +81,10 @@ class DataFolder:
         """Descriptors of the folders: as long as one is open, no other folder is given its number."""
 
     @classmethod
-    def of(cls, settings: Settings, *, is_servers: bool = False) -> DataFolder:
-        """Return the data folder that the settings name; ``is_servers``: a server is to use it."""
+    def of(cls, settings: Settings, *, serves: bool = False) -> DataFolder:
+        """Return the data folder that the settings name; ``serves``: a server is to use it."""
         folder = cls(settings.data_dir, group_reads=settings.recordings_group_read)
-        cluster = None if settings.cluster.nats_url is None else settings.cluster.name
-        folder.database = place_of(settings.catalog, folder.catalog, is_servers=is_servers, cluster=cluster)
+        folder.database = place_of(settings.catalog, folder.catalog, serves=serves, cluster=settings.cluster.joined)
         return folder
 
     def claim(self) -> None:

@@ -140,7 +140,7 @@ class Service:
         if self.cluster is not None:
             self.boundary = self.cluster.nodes
             steady_us = None  # the rows are of all nodes: each goes by its wall clock, and none moves them
-        self.folder = DataFolder.of(settings, is_servers=True)
+        self.folder = DataFolder.of(settings, serves=True)
         self.metrics = Metrics()
         self.clock = clock or UnixClock()
         self.clocks = Clocks(self.clock, wall, steady_us=steady_us, boot_id=boot_id() if steady_us else None)

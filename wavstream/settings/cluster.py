@@ -130,6 +130,11 @@ class ClusterSettings(Table):
         """Each server of NATS; empty: there is no cluster."""
         return tuple(self.nats_url.split(",")) if self.nats_url else ()
 
+    @property
+    def joined(self) -> str | None:
+        """The name of the cluster that this server is a node of; None: of none."""
+        return self.name if self.nats_url else None
+
     def node_name(self, machine: str) -> str:
         """Return what this node is called on a machine of this name."""
         if self.node is not None:

@@ -25,6 +25,7 @@ from wavstream.model.times import rfc3339
 from wavstream.storage.contents import AUDIO_SHA256, OF_RECORDING, is_there
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import WAVEFORM_SUFFIX, sidecar_key, transcript_key, waveform_key
+from wavstream.storage.object_store import ObjectStore
 from wavstream.storage.stores import Stores
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,18 @@ def beside(local: LocalStorage, object_key: str) -> Iterator[tuple[str, Path, di
 def beside_attributes(key: str) -> dict[str, str]:
     """Return what is said of what lies beside a file, by its key."""
     return {"Content-Type": "application/octet-stream" if key.endswith(WAVEFORM_SUFFIX) else "application/json"}
+
+
+async def put_late(local: LocalStorage, store: ObjectStore, row: Recording) -> None:
+    """Put a transcript that was made while the file was uploaded; one made later goes there by itself."""
+    key = transcript_key(row.object_key)
+    try:
+        content = await asyncio.to_thread(local.path(key).read_bytes)
+        await store.put(key, content, attributes=beside_attributes(key))
+    except FileNotFoundError:
+        pass
+    except (StoreError, OSError) as error:  # it is a copy: what is read is in the catalog
+        log.warning("transcript_copy_failed", recording_id=row.id, error=str(error))
 
 
 async def remove_left_copies(local: LocalStorage, uploads: Uploads, stores: Stores) -> int:

@@ -38,12 +38,11 @@ from wavstream.model.fact import Fact
 from wavstream.model.recording import EndReason, Recording, Status, StoredObject
 from wavstream.storage.contents import find_object, is_another_of, is_there
 from wavstream.storage.local import LocalStorage
-from wavstream.storage.object_keys import transcript_key
 from wavstream.storage.object_store import ObjectStore
 from wavstream.storage.probe import claim
 from wavstream.storage.reserve_file import ReserveFile
 from wavstream.storage.stores import Stores
-from wavstream.uploads.objects import beside, beside_attributes, file_attributes, keys_of, remove_left_copies
+from wavstream.uploads.objects import beside, file_attributes, keys_of, put_late, remove_left_copies
 from wavstream.uploads.schedule import Schedule
 
 log = structlog.get_logger(__name__)
@@ -340,19 +339,8 @@ class Uploader:
         self._on_in_store(row.id)
         if self._on_stored is not None:
             self._on_stored()
-        await self._put_late(row, url)
+        await put_late(self._local, self._stores[url], row)
         await self._let_go(row)
-
-    async def _put_late(self, row: Recording, url: str) -> None:
-        """Put a transcript that was made while the file was uploaded; one made later goes there by itself."""
-        key = transcript_key(row.object_key)
-        try:
-            content = await asyncio.to_thread(self._local.path(key).read_bytes)
-            await self._stores[url].put(key, content, attributes=beside_attributes(key))
-        except FileNotFoundError:
-            pass
-        except (StoreError, OSError) as error:  # it is a copy: what is read is in the catalog
-            log.warning("transcript_copy_failed", recording_id=row.id, error=str(error))
 
     async def _take_back(self, upload: Upload, urls: Sequence[str]) -> None:
         for url in dict.fromkeys(urls):

@@ -26,7 +26,7 @@ from tests.unit.api.bird.conftest import (
     announce,
     server,
 )
-from wavstream.api.bird.options import NO_TRANSCRIPTS
+from wavstream.api.translation import NO_TRANSCRIPTS
 from wavstream.model.ids import as_uuid, from_uuid, new_id
 from wavstream.model.options import ChannelLayout, FileFormat
 from wavstream.model.origin import Origin
