@@ -161,7 +161,7 @@ class TranscriptionData(Document):
 
 
 class TranscriptionList(Document):
-    """A page of transcriptions: an empty one, since none is made yet."""
+    """A page of transcriptions: an empty one, since they are in the native API alone."""
 
     model_config = with_example(
         {"data": [], "meta": {"page_number": 1, "page_size": 20, "total_pages": 0, "total_results": 0}}

@@ -121,7 +121,7 @@ def routes(parts: FacadeDependencies) -> APIRouter:
         responses=errors(422),
     )
     async def list_transcriptions(query: Annotated[ListTranscriptions, Query()], _app_id: AppId) -> JSONResponse:
-        """List no transcriptions: none is made yet."""
+        """List no transcriptions: they are in the native API alone."""
         size = min(query.page_size, parts.page_limit)
         meta = page_meta(number=query.page_number, size=size, total=0)
         return JSONResponse(TranscriptionList(data=[], meta=meta).as_json())
