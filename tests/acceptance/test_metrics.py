@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.listening import beeps
 from tests.support.recorder import Recorder, recorder
 from wavstream import __version__
+from wavstream.service import cluster_metrics
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "config" / "prometheus" / "alerts.yml"
@@ -27,6 +28,8 @@ NOT_OURS = {"up"}
 """What Prometheus makes itself."""
 OF_WORKERS = {"wavstream_worker_up": {"worker"}, "wavstream_worker_restarts_total": {"worker"}}
 """What there is beside the metrics of each where the server is several workers: test_all_workers looks at that."""
+OF_NODES = set(re.findall(r'"(wavstream_\w+)"', Path(cluster_metrics.__file__).read_text("utf-8")))
+"""What there is beside them where the server is a node of a cluster."""
 
 
 async def scraped(client: Recorder) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -94,7 +97,7 @@ async def test_rules_panels_and_the_page_name_metrics_and_labels_that_there_are(
 
     told = set(re.findall(r"`(wavstream_\w+)`", PAGE))
     assert families - told == set()
-    assert told == families | OF_WORKERS.keys()
+    assert told == families | OF_WORKERS.keys() | OF_NODES
 
 
 def test_each_rule_says_how_bad_it_is_and_what_it_means() -> None:

@@ -44,6 +44,7 @@ _YOUNGER = frozenset(
         "pace",
         "behavior",
         "suspicions",
+        "take_overs",
         "pauses_omitted",
         "facts_omitted",
         "events_omitted",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -62,6 +62,13 @@ class FakeCommands(Commands):
 
     def check_here(self, session_id: str) -> None:
         """Return: it is."""
+
+    def make_here(self, make: Callable[[], str]) -> str:
+        """Return what is made: there is no other."""
+        return make()
+
+    def check_made_here(self, made: str) -> None:
+        """Return: it was."""
 
     async def start(
         self,
