@@ -4,6 +4,9 @@ export const ROOT = "../";
 const OURS = { "X-Wavstream-Console": "1" };
 const WAIT_MS = 30_000;
 
+/** Where the audio of a recording is. */
+export const audioOf = (id: string): string => `${ROOT}v1/recordings/${encodeURIComponent(id)}/audio.wav`;
+
 /** What the server refused, in its own words, or that it did not answer (status 0). */
 export class Refused extends Error {
   constructor(

@@ -3,7 +3,7 @@
 import { type JSX, render } from "preact";
 import { useEffect, useReducer, useState } from "preact/hooks";
 import { followLinks, query, to, useQuery } from "./address";
-import { type Recording, type Visitor, ask, onSignedOut, post, tellTime } from "./api";
+import { type Recording, type Visitor, ask, audioOf, onSignedOut, post, tellTime } from "./api";
 import { Help } from "./help";
 import { Later } from "./later";
 import { DeadLetters } from "./letters";
@@ -31,9 +31,11 @@ function toldVisitor(): Visitor | null {
 }
 
 /** What the address asks for, while the part that shows it is on its way. What fails is asked for again, and said, there. */
-interface Begun {
+export interface Begun {
   id: string;
   recording: Promise<Recording>;
+  /** Of a finished one it is being opened: that takes a browser as long as all else. */
+  audio: HTMLAudioElement;
 }
 
 function begin(): Begun | null {
@@ -41,8 +43,15 @@ function begin(): Begun | null {
   if (!id) return null;
   recordingPage().catch(() => undefined);
   const recording = ask<Recording>(`v1/recordings/${encodeURIComponent(id)}`);
-  recording.catch(() => undefined);
-  return { id, recording };
+  const audio = document.createElement("audio");
+  audio.preload = "metadata";
+  recording.then(
+    (found) => {
+      if (found.status === "available") audio.src = audioOf(id);
+    },
+    () => undefined,
+  );
+  return { id, recording, audio };
 }
 
 function Page({ told, begun }: { told: Visitor | null; begun: Begun | null }): JSX.Element {
@@ -119,7 +128,7 @@ function Page({ told, begun }: { told: Visitor | null; begun: Begun | null }): J
       <main id="main" tabIndex={-1}>
         {view === "live" && <Live />}
         {view === "recordings" && <Recordings />}
-        {view === "recording" && <Later key={id} title="Recording" part={recordingPage} props={{ id: id!, first: begun?.id === id ? begun!.recording : null }} />}
+        {view === "recording" && <Later key={id} title="Recording" part={recordingPage} props={{ id: id!, begun: begun?.id === id ? begun : null }} />}
         {view === "letters" && <DeadLetters />}
         {view === "help" && <Help />}
         {!VIEWS.has(view) && (

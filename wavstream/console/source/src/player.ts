@@ -8,7 +8,7 @@
  * 4. Channels go through four gains (from each to each ear), made when one first listens: a browser lets no page sound before.
  */
 
-import { ROOT } from "./api";
+import { audioOf } from "./api";
 import type { Waves } from "./waves";
 
 const NEAR_END_S = 0.3;
@@ -22,7 +22,7 @@ export interface Channels {
 }
 
 export class Player {
-  readonly audio = document.createElement("audio");
+  readonly audio: HTMLAudioElement;
   channels: Channels = { muted: [false, false], solo: null, isSwapped: false };
   skipsSilence = false;
   /** Seconds of the file that is open now; Infinity: it is finished. */
@@ -35,14 +35,16 @@ export class Player {
   private silences: { start: number; end: number }[] = [];
   private readonly leaving = new AbortController();
 
-  /** `said` is told why nothing can be heard; "": it can. A finished one is opened before its waveform is there. */
+  /** `said` is told why nothing can be heard; "": it can. A finished one is opened before its waveform is there, or was:
+   * `begun`. */
   constructor(
     readonly id: string,
     private readonly waves: Waves,
     private readonly isFinished: boolean,
     private readonly said: (text: string) => void,
+    begun: HTMLAudioElement | null = null,
   ) {
-    const { audio } = this;
+    const audio = (this.audio = begun ?? document.createElement("audio"));
     audio.preload = "metadata";
     Object.defineProperty(audio, "duration", { get: () => waves.durationS, configurable: true }); // rule 3
     const on = (name: string, then: () => void): void => audio.addEventListener(name, then, { signal: this.leaving.signal });
@@ -53,7 +55,8 @@ export class Player {
       this.wants = true;
     });
     on("error", () => this.broken());
-    this.open(0);
+    if (begun && !begun.error) this.openS = Number.POSITIVE_INFINITY;
+    else this.open(0);
   }
 
   /** Opens the file of now (rule 2). */
@@ -63,7 +66,7 @@ export class Player {
     const isWhole = this.isFinished || waves.isFinal;
     this.openS = isWhole ? Number.POSITIVE_INFINITY : waves.durationS;
     const samples = isWhole ? "" : `?samples=${waves.samples}`;
-    audio.src = `${ROOT}v1/recordings/${encodeURIComponent(this.id)}/audio.wav${samples}`;
+    audio.src = `${audioOf(this.id)}${samples}`;
     audio.playbackRate = rate;
     audio.preservesPitch = true;
     if (atS > 0) audio.currentTime = atS;

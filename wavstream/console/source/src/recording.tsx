@@ -6,6 +6,7 @@ import { hashSecond, to } from "./address";
 import { type Recording, type Refused, type Regions, type Verification, ROOT, ask, post } from "./api";
 import { Asking } from "./asking";
 import { Listening } from "./listening";
+import type { Begun } from "./main";
 import { Player } from "./player";
 import { Receipt } from "./receipt";
 import { useDark } from "./scheme";
@@ -19,8 +20,8 @@ const LONG_MS = 900_000;
 const RUNS = new Set(["accepted", "ongoing", "paused", "completed"]);
 const GONE = new Set(["deleted", "expired"]);
 
-/** `first` is what the server said of it when the page began; null: it was not asked yet. */
-export default function RecordingPage({ id, first }: { id: string; first: Promise<Recording> | null }): JSX.Element {
+/** `begun` is what was asked of the server when the page began; null: nothing was yet. */
+export default function RecordingPage({ id, begun }: { id: string; begun: Begun | null }): JSX.Element {
   const [recording, setRecording] = useState<Recording | null>(null);
   const [marks, setMarks] = useState<Regions | null>(null);
   const [said, setSaid] = useState("");
@@ -34,7 +35,7 @@ export default function RecordingPage({ id, first }: { id: string; first: Promis
   const drawing = useRef<Drawing | null>(null);
   const isDark = useDark();
   const waves = useRef(new Waves(id)).current;
-  const told = useRef(first);
+  const told = useRef(begun?.recording ?? null);
   const place = `v1/recordings/${encodeURIComponent(id)}`;
 
   useEffect(() => {
@@ -54,7 +55,7 @@ export default function RecordingPage({ id, first }: { id: string; first: Promis
         if (!GONE.has(found.status)) {
           // Of a finished one all is there to be asked for: nothing waits for the other.
           const isFinished = found.status === "available";
-          if (isFinished) made ??= new Player(id, waves, true, setUnheard);
+          if (isFinished) made ??= new Player(id, waves, true, setUnheard, begun?.audio.src ? begun.audio : null);
           const drawn = isFinished ? waves.grow(leaving.signal) : null;
           drawn?.catch(() => undefined); // it is waited for below
           const regions = await ask<Regions>(`${place}/regions`, { signal: leaving.signal });
