@@ -35,7 +35,7 @@ from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.ownership import Owned
 from wavstream.cluster.preamble import Header, Purpose, Verdict
-from wavstream.workers.boundary import NOBODY, Answer, Elsewhere, RelayedPeer, TakeConnection
+from wavstream.workers.boundary import NOBODY, Answer, Elsewhere, RelayedPeer, TakeConnection, answers_of
 from wavstream.workers.shared_counts import SharedCounts
 
 WAIT_S = 5.0
@@ -228,16 +228,7 @@ class Nodes:
 
     async def ask_all(self, question: str, body: bytes = b"", *, wait_s: float | None = None) -> Mapping[int, bytes]:
         """Return what the others answer in time, by number."""
-        others = self.others
-        asking = (self.ask(each, question, body, wait_s=wait_s) for each in others)
-        found = await asyncio.gather(*asking, return_exceptions=True)
-        answers = {}
-        for number, answer in zip(others, found, strict=True):
-            if isinstance(answer, bytes):
-                answers[number] = answer
-            elif not isinstance(answer, NodeUnavailable):
-                raise answer
-        return answers
+        return await answers_of({each: self.ask(each, question, body, wait_s=wait_s) for each in self.others})
 
     def tell(self, worker: int, what: str, body: bytes = b"") -> None:
         """Tell another node; it hears it when it can, or never."""

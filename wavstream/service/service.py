@@ -7,7 +7,7 @@ import functools
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -644,9 +644,9 @@ class Service:
             self._keep(clock_watch.follow, "wall clock")
         self._schedule_tick(self._loop.time())
 
-    async def _sweep_and_transcribe(self, sweep: Callable[[], Awaitable[None]]) -> None:
+    async def _sweep_and_transcribe(self, sweep: Callable[[], Coroutine[None, None, None]]) -> None:
         async with asyncio.TaskGroup() as once:
-            once.create_task(_awaited(sweep()))
+            once.create_task(sweep())
             if self.transcriber is not None:
                 once.create_task(self.transcriber.transcribe())
 
@@ -774,7 +774,3 @@ def _node_of_cluster(settings: Settings) -> ClusterService:
     from wavstream.service.cluster_service import ClusterService  # what it needs is of no use to a server that is alone
 
     return ClusterService(settings)
-
-
-async def _awaited(work: Awaitable[None]) -> None:
-    await work

@@ -17,6 +17,7 @@ Where there is one worker, everything is here: ``Alone``.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -69,6 +70,18 @@ class RelayedPeer(NamedTuple):
     """Its address there; None: it came by a unix socket."""
     hops: int
     """Over how many nodes it came."""
+
+
+async def answers_of(asked: Mapping[int, Awaitable[bytes]]) -> dict[int, bytes]:
+    """Return what those who were asked answer, by number; without those who raise WorkerUnavailable."""
+    found = await asyncio.gather(*asked.values(), return_exceptions=True)
+    answers = {}
+    for number, answer in zip(asked, found, strict=True):
+        if isinstance(answer, bytes):
+            answers[number] = answer
+        elif not isinstance(answer, WorkerUnavailable):
+            raise answer
+    return answers
 
 
 class TakeConnection(Protocol):

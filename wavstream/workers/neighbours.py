@@ -24,6 +24,7 @@ from wavstream.workers.boundary import (
     RelayedPeer,
     TakeConnection,
     WorkerUnavailable,
+    answers_of,
     owner_of,
 )
 from wavstream.workers.inbox import WAIT_S, Inbox, Kind, Message, Outbound
@@ -160,16 +161,7 @@ class Workers:
 
     async def ask_all(self, question: str, body: bytes = b"", *, wait_s: float | None = None) -> Mapping[int, bytes]:
         """Return what the others answer, by worker; one that is being started again is left out."""
-        workers = [*self._outbound]
-        asking = (self.ask(each, question, body, wait_s=wait_s) for each in workers)
-        found = await asyncio.gather(*asking, return_exceptions=True)
-        answers = {}
-        for worker, answer in zip(workers, found, strict=True):
-            if isinstance(answer, bytes):
-                answers[worker] = answer
-            elif not isinstance(answer, WorkerUnavailable):
-                raise answer
-        return answers
+        return await answers_of({each: self.ask(each, question, body, wait_s=wait_s) for each in self._outbound})
 
     def tell(self, worker: int, what: str, body: bytes = b"") -> None:
         """Tell another worker; it hears it when it can, or never if it is being started again."""
