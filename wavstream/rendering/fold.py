@@ -114,7 +114,7 @@ class Fold:
         return self._origin_us + self._ticked_us + TICK_US
 
     def feed(self, items: Iterable[Item]) -> bytes:
-        """Return the bytes, behind the header, that what lies between the recording's start and its stop completes."""
+        """Return the file bytes after the header that items complete; none count before the start or after the stop."""
         out: list[bytes] = []
         for item in items:
             if self.complete:
