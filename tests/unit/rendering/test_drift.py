@@ -145,3 +145,14 @@ def test_silence_takes_up_what_is_owed() -> None:
     bend = drift.bend(8000)
     assert bend is not None
     assert bend.change / ONE == pytest.approx(8, abs=0.4)
+
+
+def test_a_frame_that_is_late_right_after_silence_is_no_news_of_a_clock_that_was_seen() -> None:
+    drift = Drift(8000)
+    # Too little to be bent, and straight: the line is known, and kept.
+    watch(drift, seconds=20, delay_ms=clock(-150))
+    assert drift.is_seen
+    assert not drift.is_off
+    drift.end_at_silence(0)
+    drift.watch(np.array([40 * S + 90_000]), np.array([90_000]))
+    assert not drift.is_off

@@ -344,6 +344,9 @@ class Drift:
         """Set how fast the track is bent from a frame on that came then, with that delay, to the last one."""
         assert self._line is not None
         if not self.is_off:  # rule 4
+            if not self._points:
+                # Silence has just ended: what follows it lies where it arrived, and no window has told yet (rule 6).
+                return
             newest_us = min(self._points[-number][1] for number in range(1, min(_LEAST_WINDOWS, len(self._points)) + 1))
             off_us = abs(max(self._expected_us(last_us), min(0, newest_us)) - self._taken_up_us)
             is_known = len(self._points) >= _MANY_WINDOWS
