@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -68,6 +69,19 @@ def test_arguments_are_no_words_of_a_shell(tmp_path: Path) -> None:
 def test_what_a_program_wrote_to_standard_error_says_why_it_failed() -> None:
     with pytest.raises(ProgramFailed, match="ended with 3: no such customer"):
         run(script("import sys; sys.stderr.write('no such customer'); sys.exit(3)"), {}, timeout_s=60)
+
+
+def test_a_server_with_a_thousand_open_sockets_hears_its_program() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1_400), hard))
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_100)]
+    try:
+        with pytest.raises(ProgramFailed, match="ended with 3: no such customer"):
+            run(script("import sys; sys.stderr.write('no such customer'); sys.exit(3)"), {}, timeout_s=60)
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_program_that_is_not_there_has_failed() -> None:
