@@ -159,9 +159,7 @@ def facade_app(
 
     def answer(error: WavstreamError) -> Response:
         if not isinstance(error, PeerError):
-            log.error(
-                "request_failed", status=error.http_status, error=str(error), exc_info=not error.is_known and error
-            )
+            log.error("request_failed", status=error.http_status, error=str(error), exc_info=error)
         response = refusal(error)
         if error.retry_after_s is not None:
             response.headers["Retry-After"] = str(error.retry_after_s)

@@ -65,7 +65,7 @@ def problem_of(error: WavstreamError) -> ProblemResponse:
             headers["WWW-Authenticate"] = 'Bearer realm="wavstream"'
     if isinstance(error, PeerError):
         return problem(error.http_status, str(error), headers=headers)
-    log.error("request_failed", status=error.http_status, error=str(error), exc_info=not error.is_known and error)
+    log.error("request_failed", status=error.http_status, error=str(error), exc_info=error)
     return problem(error.http_status, f"{error.public_text}.", headers=headers)
 
 

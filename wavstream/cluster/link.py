@@ -22,7 +22,6 @@ import structlog
 
 from wavstream.cluster.door import Refused
 from wavstream.cluster.preamble import LENGTH_BYTES, BadPreamble
-from wavstream.errors import WavstreamError
 from wavstream.workers.boundary import Answer
 
 MOST_FRAME_BYTES = 16 * 1024 * 1024
@@ -212,7 +211,7 @@ class Answering:
                 question=message.name,
                 sender=self._sender,
                 error=str(error),
-                exc_info=None if isinstance(error, WavstreamError) and error.is_known else error,
+                exc_info=error,
             )
         if message.kind is Kind.TOLD or time.monotonic() > until_s:  # rule 1
             return

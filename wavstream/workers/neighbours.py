@@ -17,7 +17,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 import structlog
 
-from wavstream.errors import WavstreamError
 from wavstream.workers.boundary import (
     Answer,
     Elsewhere,
@@ -231,5 +230,5 @@ def _log_failure(message: Message, error: Exception) -> None:
         question=message.name,
         sender=message.sender,
         error=str(error),
-        exc_info=None if isinstance(error, WavstreamError) and error.is_known else error,
+        exc_info=error,
     )

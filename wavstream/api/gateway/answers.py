@@ -49,7 +49,7 @@ def refusal_of(error: WavstreamError) -> Response:
             return refusal(PeerError.http_status, str(error))
         case PeerError() | NotConfigured():
             return refusal(error.http_status, str(error), headers=headers)
-    log.error("request_failed", status=error.http_status, error=str(error), exc_info=not error.is_known and error)
+    log.error("request_failed", status=error.http_status, error=str(error), exc_info=error)
     return refusal(error.http_status, error.public_text, headers=headers)
 
 
