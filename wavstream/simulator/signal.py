@@ -27,7 +27,7 @@ FRAME_SAMPLES = 160
 RING_FRAMES = 65_536
 _SEED = 20
 _PEAK = 2_000
-"""As loud as speech (-29 dBFS). Noise of full scale may be samples in the wrong byte order, which a recorder looks into."""
+"""As loud as speech (-29 dBFS). Noise of full scale may be samples in the wrong byte order, which is looked into."""
 _RUN = 16
 _FOREIGN_RUNS_UNTIL_HOPELESS = 20
 """A channel with so many foreign runs is another leg's, or noise: its rest is counted as foreign without a search."""
