@@ -51,6 +51,7 @@ from wavstream.sessions.commands import Commands
 from wavstream.sessions.quotas import Quotas
 from wavstream.storage.links import PublicUrls
 from wavstream.storage.stores import FinishedFiles
+from wavstream.transcription.transcripts import Transcripts
 from wavstream.turns.fair_pool import FairPool
 from wavstream.webhooks.target import check_url
 from wavstream.webhooks.vocabulary import Vocabulary
@@ -84,6 +85,7 @@ class FacadeDependencies:
     files: FinishedFiles
     operations: Operations
     deliveries: Deliveries
+    transcripts: Transcripts
     signing_keys: SigningKeys = field(repr=False)
     sounds: FairPool
     """Reads, speaks and resamples what is played to calls."""

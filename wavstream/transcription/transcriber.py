@@ -212,19 +212,19 @@ class Transcriber:
                 self.counts.cancelled += 1
                 return
             if recording.status is not Status.AVAILABLE:
-                await self._failed(running, f"the recording is {recording.status}", is_lasting=True)
+                await self._failed(running, recording, f"the recording is {recording.status}", is_lasting=True)
                 return
             try:
                 result = await self._work(running, recording)
             except EngineFailed as error:
-                await self._failed(running, str(error), is_lasting=error.is_lasting)
+                await self._failed(running, recording, str(error), is_lasting=error.is_lasting)
             except FileNotFoundError:
-                await self._failed(running, "the file of the recording is gone", is_lasting=False)
+                await self._failed(running, recording, "the file of the recording is gone", is_lasting=False)
             except (OSError, StoreError) as error:
-                await self._failed(running, f"the file cannot be read: {error}", is_lasting=False)
+                await self._failed(running, recording, f"the file cannot be read: {error}", is_lasting=False)
             except Exception as error:  # ours: one file's fault must not keep the others here
                 log.exception("transcription_handling_failed", recording_id=row.recording_id)
-                await self._failed(running, f"a fault of ours: {error!r}", is_lasting=True)
+                await self._failed(running, recording, f"a fault of ours: {error!r}", is_lasting=True)
             else:
                 await self._done(running, recording, result)
         except DependencyError as error:  # the row is `running` still, and is begun again
@@ -306,7 +306,7 @@ class Transcriber:
         )
         await self._put_copy(recording.id, document)
 
-    async def _failed(self, running: _Running, error: str, *, is_lasting: bool) -> None:
+    async def _failed(self, running: _Running, recording: Recording, error: str, *, is_lasting: bool) -> None:
         row = running.row
         if self._is_stopping:
             return
@@ -314,12 +314,15 @@ class Transcriber:
             self.counts.cancelled += 1
             return
         again = next_try(row.attempts + 1, self._now(), is_lasting=is_lasting, chance=random.random())
+        facts: Sequence[Fact] = ()
         if again is None:
             self.counts.failed += 1
+            failed = {"id": row.id, "language": row.language, "engine": self._engine, "error": error}
+            facts = self._facts_of(recording, failed)
             log.warning("transcription_failed", recording_id=row.recording_id, app_id=row.app_id, error=error)
         else:
             self.counts.retried += 1
-        await self._rows.fail(row, error, engine=self._engine, now=self._now(), again=again)
+        await self._rows.fail(row, error, engine=self._engine, now=self._now(), again=again, facts=facts)
 
     async def _put_copy(self, recording_id: str, document: bytes) -> None:
         """Put the copy beside the file, wherever that is by now (rule 5)."""
@@ -330,6 +333,8 @@ class Transcriber:
                 row = await self._catalog.recordings.get(recording_id)  # it may have been uploaded meanwhile
             if row is not None and row.status is Status.AVAILABLE and row.stored is not None:
                 await self._files.put_transcript(row, document)
+            if row is not None and await self._rows.document(recording_id) is None:  # erased meanwhile
+                await self._files.delete_transcript(row)
         except (OSError, DependencyError) as error:
             log.warning("transcript_copy_failed", recording_id=recording_id, error=str(error))
 

@@ -2,8 +2,8 @@
 
 1. A field that is left out has the vendor's default, whatever the app's or the server's own options are: only what the
    vendor has no word for (sample rate, sensitivity, retention, the app's metadata) is taken from there.
-2. Nothing transcribes or redacts yet. Who asks for it reads in the recording's metadata that it was not available; the
-   details are kept with the recording.
+2. Nothing redacts yet, and not every server transcribes. Who asks for what is not available reads so in the recording's
+   metadata; the details are kept with the recording.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class StartOptions(BaseModel):
     ] = None
     """Begin of the file's name, in place of the call's leg id; the Unix time is appended."""
     transcription: Annotated[bool, Becomes("transcription")] = False
-    """Whether a transcript is wanted. None is made yet: the recording's metadata say so."""
+    """Whether a transcript is wanted. Where the server makes none, the recording's metadata say so."""
     transcription_engine: Literal["A", "B", "deepgram/nova-3"] = "A"
     transcription_language: Annotated[
         Annotated[str, AfterValidator(_language)] | None, Becomes("transcription_language")
@@ -134,7 +134,7 @@ class StartOptions(BaseModel):
 
     @property
     def details(self) -> dict[str, Any]:
-        """What was said of that beside the options: for whoever transcribes or redacts one day (rule 2)."""
+        """What was said of that beside the options: kept with the recording (rule 2)."""
         return self.model_dump(
             mode="json",
             exclude_unset=True,
