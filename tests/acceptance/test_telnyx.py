@@ -60,7 +60,7 @@ HINTS = {
     "transcription_profanity_filter": True,
     "transcription_speaker_diarization": True,
 }
-"""Which change nothing, but for the language."""
+"""Of which the language and the engine count here."""
 
 
 class Application(Recorder):
@@ -288,7 +288,7 @@ async def test_what_was_said_is_told_listed_read_and_erased_and_a_failure_says_w
     async with (
         Hearing() as hearing,
         Shop() as hook,
-        server(tmp_path, hook=hook.url, webhooks=OPEN, **hearing.settings()) as shop,
+        server(tmp_path, hook=hook.url, webhooks=OPEN, **hearing.settings(engines=hearing.other("B"))) as shop,
     ):
         recording_id = await shop.record_whole(CALL, sound=SPEECH, transcription=True, client_state=STATE, **HINTS)
         saved = await shop.until_transcribed(recording_id)
@@ -321,6 +321,8 @@ async def test_what_was_said_is_told_listed_read_and_erased_and_a_failure_says_w
     assert saved.transcription_text is not None
     assert set(saved.transcription_text.splitlines()) == {HEARD}
     assert read == saved == erased
+    # The second recording asked for no engine by name.
+    assert [each.body.count(b"the-model-of-B") for each in hearing.requests] == [1, 0]
     assert (failed.status, failed.transcription_text) == ("failed", None)
     assert "answered 400" in failed.error
     assert metadata == {}

@@ -28,6 +28,10 @@ class Hearing(Receiver):
         """How a server is set that asks this one."""
         return {"engine": "http", "url": self.url, "allow_http": True, "allow_localhost": True}
 
+    def other(self, name: str) -> dict[str, Any]:
+        """Return the setting of an engine with a name, which asks for a model of its own."""
+        return {name: {**self.engine, "model": f"the-model-of-{name}"}}
+
     def settings(self, **more: object) -> dict[str, Any]:
         """Return the settings of a recorder that asks this one."""
         return {"transcription": TranscriptionSettings.model_validate({**self.engine, "nice": 0, **more})}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -60,6 +60,9 @@ def _distinct(kinds: list[str]) -> list[str]:
     return kinds
 
 
+ENGINE: Final = "transcription_engine"
+USUAL_ENGINE: Final = "A"
+"""What is asked for by who does not say."""
 ClientState = Annotated[str, Field(max_length=4_096), AfterValidator(_base64)]
 """State of the caller's, in base64."""
 _Speakers = Annotated[int, Field(ge=1, le=100)]
@@ -110,7 +113,8 @@ class StartOptions(BaseModel):
     """Begin of the file's name, in place of the call's leg id; the Unix time is appended."""
     transcription: Annotated[bool, Becomes("transcription")] = False
     """Whether a transcript is wanted. Where the server makes none, the recording's metadata say so."""
-    transcription_engine: Literal["A", "B", "deepgram/nova-3"] = "A"
+    transcription_engine: Literal["A", "B", "deepgram/nova-3"] = USUAL_ENGINE
+    """Which engine of the server it is, its settings say (`transcription.engines`)."""
     transcription_language: Annotated[
         Annotated[str, AfterValidator(_language)] | None, Becomes("transcription_language")
     ] = None
