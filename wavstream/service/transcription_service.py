@@ -3,8 +3,8 @@
 What the engine lacks (a package, a model, an address) does not refuse the start: calls are recorded all the same. It is
 in the log at the start, and each recording that asks for a transcript says so too.
 
-A recording has the engine of the settings, unless Telnyx's start of it asked for another by its name (``A``, ``B``) and
-the settings say which that is. What the start said is with the recording, so a later wish has the same engine.
+A recording has the engine of the settings, unless its start asked in a vendor's words for another by its name, and the
+settings say which that is. What the start said is with the recording, so a later wish has the same engine.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any
 
 import structlog
 
-from wavstream.api.telnyx.commands import API
-from wavstream.api.telnyx.options import ENGINE, USUAL_ENGINE
+from wavstream.api.registry import FACADES
 from wavstream.catalog.catalog import Catalog
 from wavstream.model.fact import Fact
 from wavstream.model.recording import Recording
@@ -53,7 +52,7 @@ def engine_choice(settings: EngineSettings, nice: int) -> EngineChoice:
 def wanted_engine(recording: Recording) -> str:
     """Return the name of the engine that the start of a recording asked for; empty: it had no word for it."""
     origin = recording.origin
-    return str(origin.said.get(ENGINE, USUAL_ENGINE)) if origin.api == API else ""
+    return next((facade.engine_of(origin.said) for facade in FACADES if facade.name == origin.api), "")
 
 
 def make_transcriber(

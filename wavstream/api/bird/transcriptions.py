@@ -122,8 +122,17 @@ def routes(parts: FacadeDependencies) -> APIRouter:
 
 
 _MEDIA_TYPES = {"json": "application/json", **MEDIA_TYPES}
+_EXAMPLES: dict[str, object] = {
+    "json": {"id": "85530fbe6dc14884a9e6e62b0f4c6df1", "segments": [{"channel": 0, "text": "good morning"}]},
+    "txt": "[00:00:02] a: good morning\n",
+    "srt": "1\n00:00:02,840 --> 00:00:03,310\na: good morning\n",
+    "vtt": "WEBVTT\n\n00:00:02.840 --> 00:00:03.310\n<v a>good morning\n",
+}
 _CONTENT: dict[str, Any] = {
-    name.partition(";")[0]: {"schema": {"type": "object" if extension == "json" else "string"}}
+    name.partition(";")[0]: {
+        "schema": {"type": "object" if extension == "json" else "string"},
+        "example": _EXAMPLES[extension],
+    }
     for extension, name in _MEDIA_TYPES.items()
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -60,7 +61,6 @@ def _distinct(kinds: list[str]) -> list[str]:
     return kinds
 
 
-ENGINE: Final = "transcription_engine"
 USUAL_ENGINE: Final = "A"
 """What is asked for by who does not say."""
 ClientState = Annotated[str, Field(max_length=4_096), AfterValidator(_base64)]
@@ -144,6 +144,11 @@ class StartOptions(BaseModel):
             exclude_unset=True,
             include={name for name in type(self).model_fields if name.startswith(("transcription_", "redaction"))},
         )
+
+
+def engine_of(said: Mapping[str, Any]) -> str:
+    """Return the engine that a start asks for, from its details."""
+    return str(said.get("transcription_engine", USUAL_ENGINE))
 
 
 UNAVAILABLE = {
