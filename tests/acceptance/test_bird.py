@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection
 
+from tests.support.hearing import HEARD, Hearing
 from tests.support.listening import beeps, find_beeps
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.recorder import Recorder, Wall, hear, recorder
-from tests.support.speech import noise, silence, spoken
+from tests.support.speech import caller, noise, silence, spoken
 from tests.support.talking import RATE_HZ, say, speak
 from tests.support.waiting import WAIT_S, until
 from tests.unit.api.bird.conftest import ADMIN, CALL, CHANNEL, KEYS, OTHER_CHANNEL, WORKSPACE, C, W
@@ -38,6 +39,7 @@ from wavstream.webhooks.bird import key_text
 A_HZ, B_HZ = 600.0, 1500.0
 OPEN = WebhookSettings(allow_http=True, allow_localhost=True)
 PARTIES = {"from": "+15550100", "to": "+15550199", "direction": "inbound"}
+TEXTS = ("json", "srt", "vtt", "txt")
 IDS = {"workspaceId": WORKSPACE, "channelId": CHANNEL}
 
 
@@ -242,6 +244,53 @@ async def test_what_is_said_in_a_pause_is_not_in_the_file(tmp_path: Path) -> Non
         again = await shop.bird.patch(f"{C}/recordings/{recording_id}", json={"status": "paused"})
     assert [len(find_beeps(samples[:, 0], rate_hz, hz)) for hz in (A_HZ, secret_hz, B_HZ)] == [1, 0, 1]
     assert (again.status_code, list(again.json()["details"])) == (422, ["$.status"])
+
+
+async def test_what_was_said_is_asked_for_listed_and_read_as_texts_and_a_failure_says_why(tmp_path: Path) -> None:
+    async with Hearing() as hearing, birds(tmp_path, **hearing.settings()) as (shop, _):
+        client = shop.bird
+
+        async def until_over(transcription_id: str) -> dict[str, Any]:
+            async def over() -> dict[str, Any] | None:
+                shown: dict[str, Any] = (await client.get(f"{W}/transcriptions/{transcription_id}")).json()
+                return shown if shown["status"] != "accepted" else None
+
+            found = await until(over)
+            assert found is not None
+            return found
+
+        await shop.announce(vendor_ids=IDS)
+        recording_id = await shop.record("record", transcribe=True, transcribeLocale="en-GB")
+        async with shop.leg() as socket:
+            await say(socket, caller()[22_720:46_720])
+            await shop.until_received(CALL, 3000)
+            await shop.change(recording_id, "completed")
+        await shop.until_it_is(recording_id, "available")
+        (listed,) = await until(lambda: transcriptions(client))
+        made = await until_over(listed["id"])
+        texts = {each: await client.get(f"{W}/transcriptions/{made['id']}.{each}") for each in TEXTS}
+        is_transcribed = (await shop.of_workspace(recording_id))["transcription"]
+
+        path = f"{W}/recordings/{recording_id}/transcriptions"
+        asked = await client.post(path, json={"locale": "de-DE"})
+        failed = await until_over(asked.json()["id"])
+        refused = await client.get(f"{W}/transcriptions/{failed['id']}.txt")
+        ids = [each["id"] for each in await transcriptions(client)]
+        assert (await client.delete(f"{W}/recordings/{recording_id}")).status_code == 204
+        left = await transcriptions(client)
+
+    assert (made["recordingId"], made["status"], made["locale"]) == (recording_id, "available", "en-GB")
+    assert all(text.status_code == 200 and HEARD.split()[0] in text.text for text in texts.values())
+    assert is_transcribed is True
+    assert (asked.status_code, asked.json()["status"]) == (202, "accepted")
+    assert (failed["status"], failed["locale"]) == ("failed", "de-DE")
+    assert (refused.status_code, "answered 400" in refused.json()["message"]) == (404, True)
+    assert ids == [failed["id"]]  # made anew
+    assert left == []
+
+
+async def transcriptions(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    return (await client.get(f"{W}/transcriptions")).json()["results"]  # type: ignore[no-any-return]
 
 
 async def test_recordings_are_listed_in_pages_and_deleted_one_by_one(tmp_path: Path) -> None:

@@ -20,8 +20,11 @@ from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from tests.support.hearing import HEARD, Hearing
 from tests.support.listening import beeps, find_beeps
+from tests.support.receiver import Receiver
 from tests.support.recorder import Recorder, ServerProcess, hear, recorder
+from tests.support.speech import caller
 from tests.support.talking import FRAME, RATE_HZ, say
 from tests.support.waiting import until
 from wavstream.api.gateway.commands import Command
@@ -29,7 +32,7 @@ from wavstream.catalog.catalog import Catalog
 from wavstream.model.fact import command_done
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.service import Service
-from wavstream.settings import GatewaySettings
+from wavstream.settings import GatewaySettings, WebhookSettings
 
 TONE_HZ = 700.0
 TONE = beeps(3.0, rate_hz=RATE_HZ, frequency_hz=TONE_HZ, offset_s=0.5)
@@ -39,6 +42,7 @@ ADMIN = {"X-Admin-API-Key": "key-of-the-administrators"}
 KEYS = {"shop": "the-key-of-the-shop-app", "bank": "the-key-of-the-bank-app"}
 SESSION = "acW68-1d0b6c5e-9b1e-4c52-8f2e-3f0c2a7d1e90"
 PROCESS = {"admin_api_key": ADMIN["X-Admin-API-Key"], "gateway__stop_cooldown": "seek"}
+OPEN = WebhookSettings(allow_http=True, allow_localhost=True)
 QUICK = GatewaySettings(stop_cooldown="seek")
 
 
@@ -263,6 +267,37 @@ async def test_the_options_of_an_app_are_those_of_all_its_recordings_and_a_reque
     for samples in heard.values():
         assert find_beeps(samples[:, 0], RATE_HZ, TONE_HZ) == pytest.approx([0.5, 1.5, 2.5], abs=0.01)
     assert all(each["metadata"] == {"of": "shop"} for each in recordings)
+
+
+async def test_an_app_whose_option_asks_for_transcripts_is_told_of_those_that_are_made_and_that_failed(
+    tmp_path: Path,
+) -> None:
+    events = ["recording.transcribed", "recording.transcription_failed"]
+    async with (
+        Hearing() as hearing,
+        Receiver() as hook,
+        gateway(tmp_path, webhooks=OPEN, **hearing.settings()) as (shop, _),
+    ):
+        for session, language in (("english", "en-US"), ("german", "de-DE")):
+            options = {"transcription": True, "transcription_language": language}
+            assert (await shop.register("shop", webhook_url=hook.url, events=events, recording=options)).is_success
+            await shop.announce(session)
+            assert (await shop.command("record/start", session, command_uid=f"of-{session}")).status_code == 202
+            async with shop.stream(session) as socket:
+                await say(socket, caller()[22_720:46_720])
+        await until(lambda: len(hook.requests) == 2)
+        told = {each.message["session_uuid"]: each.message for each in hook.requests}
+        found = {each["session_id"]: each["id"] for each in await shop.recordings(finished=2)}
+
+    made, failed = told["english"], told["german"]
+    assert (made["event"], made["transcription"]["text"], made["command_uid"]) == (events[0], HEARD, "of-english")
+    assert (failed["event"], failed["transcription"]["language"], failed["command_uid"]) == (
+        events[1],
+        "de-DE",
+        "of-german",
+    )
+    assert "answered 400" in failed["error"]
+    assert [made["recording_id"], failed["recording_id"]] == [found["english"], found["german"]]
 
 
 async def test_what_is_being_recorded_can_be_listened_to_meanwhile(tmp_path: Path) -> None:

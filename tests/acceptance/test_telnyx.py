@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,11 +26,18 @@ from telnyx import (
     Telnyx,
     UnprocessableEntityError,
 )
-from telnyx.types import CallRecordingError, CallRecordingSaved
+from telnyx.types import (
+    CallRecordingError,
+    CallRecordingSaved,
+    CallRecordingTranscriptionSaved,
+    RecordingTranscription,
+)
 
+from tests.support.hearing import HEARD, Hearing
 from tests.support.listening import beeps, find_beeps
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.recorder import Recorder, Wall, hear, recorder
+from tests.support.speech import caller
 from tests.support.talking import RATE_HZ, say, speak
 from tests.support.waiting import WAIT_S, until
 from wavstream.settings import WebhookSettings
@@ -42,7 +50,17 @@ IDS = {"call_leg_id": "leg-1", "call_session_id": "session-1", "connection_id": 
 A_HZ, B_HZ, SECRET_HZ, AFTER_HZ = 600.0, 900.0, 1200.0, 1500.0
 TONE = beeps(3.0, rate_hz=RATE_HZ, frequency_hz=A_HZ, offset_s=0.5)
 OPEN = WebhookSettings(allow_http=True, allow_localhost=True)
+SPEECH = caller()[22_720:46_720]
 STATE = "aGF2ZSBhIG5pY2UgZGF5"
+HINTS = {
+    "transcription_language": "en-US",
+    "transcription_engine": "B",
+    "transcription_min_speaker_count": 2,
+    "transcription_max_speaker_count": 2,
+    "transcription_profanity_filter": True,
+    "transcription_speaker_diarization": True,
+}
+"""Of which the language and the engine count here."""
 
 
 class Application(Recorder):
@@ -74,12 +92,12 @@ class Application(Recorder):
         """Wait until the call's legs have sent so much audio."""
         await self.until_received(quote(call, safe=""), media_ms, legs=legs)
 
-    async def record_whole(self, call: str, **said: Any) -> str:
-        """Record a call that says the tone, from its first sample to its end; its id."""
+    async def record_whole(self, call: str, *, sound: NDArray[np.int16] | None = None, **said: Any) -> str:
+        """Record a call that says the tone, or three seconds of another, from its first sample to its end; its id."""
         await self.announce(call)
         recording_id = await self.record(call, **said)
         async with self.leg(call=call) as socket:
-            await say(socket, TONE)
+            await say(socket, TONE if sound is None else sound)
             await self.heard(call, 3000)
         await self.until_finished(recording_id)
 
@@ -88,6 +106,16 @@ class Application(Recorder):
 
         await until(is_over)
         return recording_id
+
+    async def until_transcribed(self, recording_id: str) -> Any:
+        """Wait until nothing more happens to the transcription of a recording; return it, as the list has it."""
+
+        async def over() -> Any:
+            of_it: Any = {"recording_id": recording_id}
+            listed = [each async for each in self.telnyx.recording_transcriptions.list(filter=of_it)]
+            return next((each for each in listed if each.status != "in-progress"), None)
+
+        return await until(over)
 
     async def until_finished(self, recording_id: str) -> Any:
         async def there() -> Any:
@@ -254,6 +282,60 @@ async def test_recordings_are_deleted_one_and_several_at_once(tmp_path: Path) ->
     assert (deleted.id, deleted.call_control_id) == (ids[0], "call-0")
     assert left == [ids[3]]
     assert gone.status_code == 404
+
+
+async def test_what_was_said_is_told_listed_read_and_erased_and_a_failure_says_why(tmp_path: Path) -> None:
+    async with (
+        Hearing() as hearing,
+        Shop() as hook,
+        server(tmp_path, hook=hook.url, webhooks=OPEN, **hearing.settings(engines=hearing.other("B"))) as shop,
+    ):
+        recording_id = await shop.record_whole(CALL, sound=SPEECH, transcription=True, client_state=STATE, **HINTS)
+        saved = await shop.until_transcribed(recording_id)
+        german = await shop.record_whole("call-2", sound=SPEECH, transcription=True, transcription_language="de-DE")
+        failed = await shop.until_transcribed(german)
+        resource = shop.telnyx.recording_transcriptions
+        read = (await resource.retrieve(saved.id)).data
+        metadata = (await shop.http.get(f"/v1/recordings/{recording_id.replace('-', '')}")).json()["metadata"]
+        bank = Application(shop.base_url, "bank")
+        with pytest.raises(NotFoundError):
+            await bank.telnyx.recording_transcriptions.retrieve(saved.id)
+        theirs = [each.id async for each in bank.telnyx.recording_transcriptions.list()]
+        await bank.close()
+        events = {"call.recording.saved": 2, "call.recording.transcription.saved": 1}
+        await until(lambda: len(hook.told) >= sum(events.values()))
+        key = await public_key(shop)
+        told: list[Any] = [
+            shop.telnyx.webhooks.unwrap(each.request.body.decode(), headers=each.request.headers, key=key)
+            for each in hook.told
+        ]
+        erased = (await resource.delete(saved.id)).data
+        with pytest.raises(NotFoundError):
+            await resource.retrieve(saved.id)
+        await shop.telnyx.recordings.delete(german)  # what is erased has none
+        left = [each.id async for each in resource.list()]
+        await shop.telnyx.recordings.retrieve(recording_id)
+
+    assert isinstance(saved, RecordingTranscription)
+    assert (saved.recording_id, saved.status, saved.duration_millis) == (recording_id, "completed", 3000)
+    assert saved.transcription_text is not None
+    assert set(saved.transcription_text.splitlines()) == {HEARD}
+    assert read == saved == erased
+    # The second recording asked for no engine by name.
+    assert [each.body.count(b"the-model-of-B") for each in hearing.requests] == [1, 0]
+    assert (failed.status, failed.transcription_text) == ("failed", None)
+    assert "answered 400" in failed.error
+    assert metadata == {}
+    assert theirs == left == []
+    assert Counter(each.data.event_type for each in told) == events
+    (event,) = [each.data for each in told if isinstance(each.data, CallRecordingTranscriptionSaved)]
+    assert event.payload is not None
+    assert (event.payload.recording_transcription_id, event.payload.transcription_text) == (
+        saved.id,
+        saved.transcription_text,
+    )
+    assert (event.payload.recording_id, event.payload.client_state) == (recording_id, STATE)
+    assert (event.payload.call_control_id, event.payload.status) == (CALL, "completed")
 
 
 async def test_the_blocking_client_works_as_well(tmp_path: Path) -> None:

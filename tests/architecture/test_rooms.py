@@ -128,7 +128,6 @@ SHORTER = {
         "cli/secrets.py",
         "cluster/start_checks.py",
         "service/memory.py",
-        "service/transcription_service.py",
         "simulator/voices/make_voices.py",
     ),
 }

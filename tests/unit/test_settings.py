@@ -27,6 +27,7 @@ from wavstream.settings import (
 )
 from wavstream.settings.quotas import AppQuotas
 from wavstream.settings.tables import RouteSettings
+from wavstream.settings.transcription import EngineSettings
 
 SAMPLE = Path(__file__).parents[2] / "config" / "wavstream.example.toml"
 NAMES = [name for name, _ in every_setting()]
@@ -175,6 +176,10 @@ OTHER: dict[str, tuple[str, Any]] = {
     "transcription.workers": ("2", 2),
     "transcription.nice": ("5", 5),
     "transcription.hang_s": ("60", 60.0),
+    "transcription.engines": (
+        '{"B": {"engine": "faster-whisper", "model": "/srv/model"}}',
+        {"B": EngineSettings(engine="faster-whisper", model="/srv/model")},
+    ),
     "storage.url": ("s3://calls/ours/", "s3://calls/ours"),
     "storage.endpoint": ("https://minio.example.com:9000", "https://minio.example.com:9000"),
     "storage.region": ("eu-central-1", "eu-central-1"),
@@ -788,6 +793,34 @@ def test_an_app_has_quotas_of_its_own_and_a_wrong_name_among_them_is_told(tmp_pa
 
     assert "in a file: quotas.apps.shop.streems" in line
     assert line.endswith("there is no such quota; did you mean streams?")
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ('[media.routes."/genesys"]\ndialekt = "pcm"\n', "media.routes./genesys.dialekt"),
+        ('[transcription.engines.B]\nengine = "http"\nmodell = "x"\n', "transcription.engines.B.modell"),
+    ],
+)
+def test_a_wrong_name_within_one_of_many_tables_is_told_with_the_nearest(tmp_path: Path, text: str, wrong: str) -> None:
+    (line,) = complaints(written(tmp_path, text))
+
+    assert f"in a file: {wrong})" in line
+    assert re.search(r"there is no such setting; did you mean (dialect|model)\?$", line)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('[transcription.engines.C]\nengine = "http"\n', "must be 'A', 'B' or 'deepgram/nova-3'"),
+        ('[transcription.engines.B]\nmodel = "x"\n', "name an engine: pocketsphinx, faster-whisper or http"),
+    ],
+)
+def test_another_engine_has_a_name_of_the_vendors_and_is_one(tmp_path: Path, text: str, why: str) -> None:
+    (line,) = complaints(written(tmp_path, text))
+
+    assert line.startswith("WAVSTREAM_TRANSCRIPTION__ENGINES ")
+    assert line.endswith(why)
 
 
 def test_a_variable_that_should_be_json_and_is_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from wavstream.api.fetches import Fetches
 from wavstream.api.request_counts import RequestCounts
 from wavstream.catalog.dead_letters import DeadLetters
 from wavstream.catalog.recordings import Recordings
-from wavstream.catalog.transcriptions import Transcriptions
 from wavstream.conversion.conversions import Conversions
 from wavstream.conversion.waveforms import Waveforms
 from wavstream.listening.live import Live
@@ -27,6 +26,7 @@ from wavstream.storage.links import PublicUrls
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.open_files import OpenFiles
 from wavstream.storage.stores import FinishedFiles
+from wavstream.transcription.transcripts import Transcripts
 from wavstream.turns.fair_pool import FairPool
 from wavstream.webhooks.message import MessageBuilder
 from wavstream.workers.boundary import Alone, Boundary
@@ -76,10 +76,8 @@ class ApiDependencies:
     """Return what was lost since the start with folders that were removed, a sentence each."""
     uploads: Callable[[], Awaitable[Mapping[str, object] | None]] | None = None
     """Return what waits to be uploaded, or None where that cannot be told now; None: there is no store."""
-    transcriptions: Transcriptions
-    """The rows of all apps."""
-    wake_transcriber: Callable[[], None] | None = None
-    """Tells that there is one more to transcribe; None: this server makes no transcripts."""
+    transcripts: Transcripts
+    """Those of all apps."""
     body_limit_bytes: int = 65_536
     page_limit: int = 200
     """The largest ``limit`` of a list."""

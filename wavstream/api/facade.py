@@ -12,7 +12,7 @@ callers show their key, and gives errors its vendor's shape; its routes translat
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
@@ -51,6 +51,7 @@ from wavstream.sessions.commands import Commands
 from wavstream.sessions.quotas import Quotas
 from wavstream.storage.links import PublicUrls
 from wavstream.storage.stores import FinishedFiles
+from wavstream.transcription.transcripts import Transcripts
 from wavstream.turns.fair_pool import FairPool
 from wavstream.webhooks.target import check_url
 from wavstream.webhooks.vocabulary import Vocabulary
@@ -84,6 +85,7 @@ class FacadeDependencies:
     files: FinishedFiles
     operations: Operations
     deliveries: Deliveries
+    transcripts: Transcripts
     signing_keys: SigningKeys = field(repr=False)
     sounds: FairPool
     """Reads, speaks and resamples what is played to calls."""
@@ -115,6 +117,8 @@ class Facade:
     """From those to ours, over what the vendor has no word for: the app's own options."""
     vocabulary: Vocabulary
     """In which its apps are told what happened."""
+    engine_of: Callable[[Mapping[str, Any]], str] = lambda _said: ""
+    """From what a start said, beside the options, to the name of the engine that it wants its transcript of."""
 
 
 class Credentials(NamedTuple):

@@ -185,7 +185,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
     async def start(request: StartRecordingAs, app_id: AppId, idempotency_key: IdempotencyKey = None) -> Response:
         """Start a recording of a session. The session need not stream yet: the recording waits for it."""
         options = request.options(await parts.app_cache.options(app_id))
-        if parts.wake_transcriber is not None:
+        if parts.transcripts.are_made:
             options = with_transcript(options)
         recording = await commands.start(
             app_id=app_id,

@@ -24,11 +24,10 @@ from wavstream.api.transcript_documents import (
     TranscriptionDocument,
 )
 from wavstream.catalog.transcriptions import Found, Transcription, words_of
-from wavstream.errors import Conflict, NotFound
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import Recording
 from wavstream.transcription.redaction import redaction_spans
-from wavstream.transcription.texts import MEDIA_TYPES, WRITERS
-from wavstream.transcription.transcript import Segment, Transcript, decode, names_of
+from wavstream.transcription.texts import MEDIA_TYPES
+from wavstream.transcription.transcript import Segment, decode, names_of
 
 HITS = 5
 """Of one transcript, in what is found."""
@@ -46,19 +45,6 @@ def routes(parts: ApiDependencies) -> APIRouter:
     async def recording_of(app_id: str, recording_id: str) -> Recording:
         return as_of(parts.now(), await parts.commands.get(app_id=app_id, recording_id=recording_id))
 
-    async def document_of(app_id: str, recording_id: str) -> bytes:
-        recording = await recording_of(app_id, recording_id)
-        document = None
-        if recording.status is Status.AVAILABLE:
-            document = await parts.transcriptions.document(recording.id)
-        if document is None:
-            raise NotFound("the recording has no transcript")
-        return document
-
-    async def transcript_of(app_id: str, recording_id: str) -> Transcript:
-        document = await document_of(app_id, recording_id)
-        return await parts.downloads.run(app_id, decode, document)
-
     @router.post(
         f"{of_one}/transcription",
         operation_id="transcribeRecording",
@@ -72,13 +58,9 @@ def routes(parts: ApiDependencies) -> APIRouter:
     )
     async def ask(recording_id: str, app_id: AppId, request: AskForTranscript = _NOTHING_SAID) -> Response:
         recording = await recording_of(app_id, recording_id)
-        if recording.status is not Status.AVAILABLE:
-            raise Conflict(f"the recording is {recording.status}: there is no file", state=recording.status)
-        if parts.wake_transcriber is None:
+        if not parts.transcripts.are_made:
             return problem(503, _OFF)
-        language = request.language or recording.options.transcription_language
-        asked = await parts.transcriptions.ask(recording, language, parts.now())
-        parts.wake_transcriber()
+        asked = await parts.transcripts.ask(recording, request.language)
         return JSONResponse(_document(asked).as_json(), status_code=202)
 
     @router.get(
@@ -90,10 +72,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
     )
     async def read(recording_id: str, app_id: AppId) -> Response:
         """Whether it waits, how far it is, whether it failed and why."""
-        recording = await recording_of(app_id, recording_id)
-        found = await parts.transcriptions.get(recording.id)
-        if found is None:
-            raise NotFound("nobody has asked for a transcript of the recording")
+        found = await parts.transcripts.of(await recording_of(app_id, recording_id))
         return JSONResponse(_document(found).as_json())
 
     @router.get(
@@ -105,12 +84,12 @@ def routes(parts: ApiDependencies) -> APIRouter:
         responses=problems(401, 404, 503),
     )
     async def transcript(recording_id: str, app_id: AppId) -> Response:
-        return Response(await document_of(app_id, recording_id), media_type=JSONResponse.media_type)
+        document = await parts.transcripts.document(await recording_of(app_id, recording_id))
+        return Response(document, media_type=JSONResponse.media_type)
 
     def add_text(extension: str, name: str) -> None:
         async def text(recording_id: str, app_id: AppId) -> Response:
-            found = await transcript_of(app_id, recording_id)
-            body = await parts.downloads.run(app_id, WRITERS[extension], found)
+            body = await parts.transcripts.text(await recording_of(app_id, recording_id), extension)
             return Response(body, media_type=MEDIA_TYPES[extension])
 
         media_type = MEDIA_TYPES[extension].partition(";")[0]
@@ -139,7 +118,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         responses=problems(401, 404, 503),
     )
     async def redactions(recording_id: str, app_id: AppId) -> Response:
-        found = await transcript_of(app_id, recording_id)
+        found = await parts.transcripts.transcript(await recording_of(app_id, recording_id))
         spans = await parts.downloads.run(app_id, redaction_spans, found)
         return JSONResponse({"recording_id": found.recording_id, "spans": msgspec.to_builtins(spans)})
 
@@ -153,7 +132,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
     )
     async def search(query: Annotated[SearchQuery, Query()], app_id: AppId) -> Response:
         limit = min(query.limit, parts.page_limit)
-        page = await parts.transcriptions.search(app_id, query.q, limit=limit, cursor=query.cursor)
+        page = await parts.transcripts.search(app_id, query.q, limit=limit, cursor=query.cursor)
         wanted = frozenset(words_of(query.q))
 
         def shown() -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ For the document alone; what is sent is made in ``webhooks.gateway``, and a test
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header
@@ -78,6 +79,22 @@ class Transcribed(OfRecording):
     """What is told of a recording that has a transcript."""
 
     transcription: Said
+
+
+class Unheard(Document):
+    """A transcription that failed."""
+
+    id: str
+    language: str | None
+    engine: str
+
+
+class NotTranscribed(OfRecording):
+    """What is told of a recording of which there will be no transcript."""
+
+    error: str
+    """Why, for a person."""
+    transcription: Unheard
 
 
 class Failed(OfRecording):
@@ -163,6 +180,22 @@ class RecordingTranscribed(Transcribed, Message):
     data: Transcribed
 
 
+class RecordingTranscriptionFailed(NotTranscribed, Message):
+    """There is no transcript, and none will be made unless it is asked for again; told to apps that name this event."""
+
+    model_config = _example(
+        "recording.transcription_failed",
+        4,
+        error="pocketsphinx has English alone, and this is de-DE",
+        transcription={"id": "5b0a7c1e9d420d6c8d5f6f0b4b0a9c2f", "language": "de-DE", "engine": "pocketsphinx"},
+        command_uid=_COMMAND_UID,
+        recording_id=_RECORDING_ID,
+    )
+
+    event: Literal["recording.transcription_failed"]
+    data: NotTranscribed
+
+
 class RecordingFailed(Failed, Message):
     """A recording ended without a file, also one in which no audio arrived."""
 
@@ -205,6 +238,10 @@ def told() -> APIRouter:
 
     async def transcribed(_body: RecordingTranscribed, _id: _Id, _at: _Time, _signature: _Signature = None) -> None: ...
 
+    async def not_transcribed(
+        _body: RecordingTranscriptionFailed, _id: _Id, _at: _Time, _signature: _Signature = None
+    ) -> None: ...
+
     async def failed(_body: RecordingFailed, _id: _Id, _at: _Time, _signature: _Signature = None) -> None: ...
 
     async def result(_body: CommandResult, _id: _Id, _at: _Time, _signature: _Signature = None) -> None: ...
@@ -214,10 +251,11 @@ def told() -> APIRouter:
         ("recording.completed", completed, "A file can be fetched"),
         ("recording.stored", stored, "A file lies in the store"),
         ("recording.transcribed", transcribed, "There is a transcript"),
+        ("recording.transcription_failed", not_transcribed, "There will be no transcript"),
         ("recording.failed", failed, "A recording ended without a file"),
         ("command.result", result, "A command was carried out, or was not"),
     ):
-        name = "".join(part.capitalize() for part in event.split("."))
+        name = "".join(part.capitalize() for part in re.split("[._]", event))
         about = "Tried again for 24 hours until it is answered with a status from 200 to 299."
         router.add_api_route(event, endpoint, operation_id=f"told{name}", summary=summary, description=about, **taken)
     return router

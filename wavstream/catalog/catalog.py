@@ -13,6 +13,7 @@ from typing import Self
 
 from wavstream.catalog.app_keys import AppKeys
 from wavstream.catalog.apps import Apps, apps_with_webhook
+from wavstream.catalog.asked_transcriptions import AskedTranscriptions
 from wavstream.catalog.database import Database
 from wavstream.catalog.dead_letters import DeadLetters
 from wavstream.catalog.deliveries import Deliveries
@@ -54,6 +55,7 @@ class Catalog:
     uploads: Uploads
     stored_runs: StoredRuns
     transcriptions: Transcriptions
+    asked_transcriptions: AskedTranscriptions
 
     @classmethod
     async def open(
@@ -105,4 +107,5 @@ class Catalog:
             uploads=Uploads(database, outbox, size_of=stored_here, give_back=recordings.give_back),
             stored_runs=StoredRuns(database),
             transcriptions=Transcriptions(database, outbox),
+            asked_transcriptions=AskedTranscriptions(database, outbox),
         )

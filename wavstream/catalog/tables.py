@@ -127,8 +127,9 @@ transcriptions = Table(
     Column("engine", Text),
     Column("done_us", BigInteger),
     Index(None, "due_us", "recording_id"),
-    # The order in which an app's go, and what an API lists.
-    Index(None, "app_id", "status", "since_us", "recording_id"),
+    # What an API lists, and what it reads.
+    Index(None, "app_id", "since_us", "id"),
+    Index(None, "id"),
 )
 
 # What was said.

@@ -4,8 +4,10 @@
    ``Recordings``), where the server transcribes at all. Later it is queued by who asks for it (``ask``).
 2. One that is being transcribed when the server ends is begun again by the next (``begin_again``).
 3. ``finish`` writes the transcript, says that it is done and announces it, in one transaction: it is told once,
-   whatever ends the server before or after. Of a recording that was erased meanwhile it writes nothing.
-4. What is erased goes with its recording (``catalog/erasures.py``), out of the index of words too.
+   whatever ends the server before or after. Of a recording that was erased meanwhile it writes nothing. ``fail``
+   announces in the same way that there is none.
+4. What is erased goes with its recording (``catalog/erasures.py``), out of the index of words too. A transcript may be
+   erased before its recording is (``catalog/asked_transcriptions.py``).
 5. Words are looked for as they are kept: letters and digits, in small letters, each once for a transcript. All that
    are asked for are in one transcript, anywhere. The transcripts of the rarest are looked through, newest first.
 6. Each word is a row, and no full-text index of a database's own: what is erased has to be gone from the file, and
@@ -144,7 +146,7 @@ def queue(connection: Connection, recording: Recording) -> None:
 
 def erase(connection: Connection, recording_id: str) -> None:
     """Delete what there is of a recording (rule 4)."""
-    _erase_transcript(connection, recording_id)
+    erase_transcript(connection, recording_id)
     connection.execute(text("DELETE FROM transcriptions WHERE recording_id = :recording"), {"recording": recording_id})
 
 
@@ -161,7 +163,7 @@ class Transcriptions:
 
         def write(connection: Connection) -> Transcription:
             _QUEUE_AGAIN.run(connection, asked)
-            return _transcription(connection.execute(_GET, asked).mappings().one())
+            return transcription_of(connection.execute(_GET, asked).mappings().one())
 
         return await self._database.write(write)
 
@@ -170,7 +172,7 @@ class Transcriptions:
 
         def read(connection: Connection) -> Transcription | None:
             row = connection.execute(_GET, {"recording": recording_id}).mappings().one_or_none()
-            return None if row is None else _transcription(row)
+            return None if row is None else transcription_of(row)
 
         return await self._database.read(read)
 
@@ -187,7 +189,7 @@ class Transcriptions:
         """Return what is to be transcribed now, of each app at most ``limit``, the longest waiting first."""
         asked = {"now": unix_us(now), "limit": limit}
         return await self._database.read(
-            lambda connection: [_transcription(row) for row in connection.execute(_DUE, asked).mappings()]
+            lambda connection: [transcription_of(row) for row in connection.execute(_DUE, asked).mappings()]
         )
 
     async def next_due(self, now: datetime) -> datetime | None:
@@ -217,9 +219,16 @@ class Transcriptions:
         await self._database.write(lambda connection: _PROGRESS.run(connection, asked))
 
     async def fail(
-        self, each: Transcription, error: str, *, engine: str, now: datetime, again: datetime | None
+        self,
+        each: Transcription,
+        error: str,
+        *,
+        engine: str,
+        now: datetime,
+        again: datetime | None,
+        facts: Sequence[Fact] = (),
     ) -> None:
-        """Note that it has failed, and when it is tried again; None: it is not."""
+        """Note that it has failed, and when it is tried again; None: it is not, and ``facts`` announce that."""
         status = TranscriptionStatus.FAILED if again is None else TranscriptionStatus.WAITING
         values = {
             "recording": each.recording_id,
@@ -230,7 +239,11 @@ class Transcriptions:
             "engine": engine,
             "done": unix_us(now) if again is None else None,
         }
-        await self._database.write(lambda connection: _FAIL.run(connection, values))
+
+        def write(connection: Connection) -> set[str]:
+            return self._outbox.add(connection, facts) if _FAIL.run(connection, values) == 1 else set()
+
+        self._outbox.tell_dispatcher(await self._database.write(write))
 
     async def finish(
         self,
@@ -263,7 +276,7 @@ class Transcriptions:
         def write(connection: Connection) -> tuple[bool, set[str]]:
             if _FINISH.run(connection, values) != 1:
                 return False, set()
-            _erase_transcript(connection, each.recording_id)
+            erase_transcript(connection, each.recording_id)
             connection.execute(insert(transcripts).values(row))
             if words:
                 connection.execute(insert(transcript_words), _word_rows(row))
@@ -320,7 +333,8 @@ def _search(connection: Connection, app_id: str, words: Sequence[str], place: tu
     return statement.order_by(first.c.made_us.desc(), first.c.recording_id.desc())
 
 
-def _erase_transcript(connection: Connection, recording_id: str) -> None:
+def erase_transcript(connection: Connection, recording_id: str) -> None:
+    """Delete the transcript of a recording, out of the index of words too."""
     row = connection.execute(_WORDS, {"recording": recording_id}).mappings().one_or_none()
     if row is None:
         return
@@ -352,7 +366,8 @@ def _found(row: Any) -> Found:
     return Found(recording_id=row["recording_id"], made=utc(row["made_us"]), document=zlib.decompress(row["document"]))
 
 
-def _transcription(row: Any) -> Transcription:
+def transcription_of(row: Any) -> Transcription:
+    """Return what a row says."""
     return Transcription(
         id=row["id"],
         recording_id=row["recording_id"],

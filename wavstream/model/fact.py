@@ -39,6 +39,8 @@ class FactKind(StrEnum):
     """Its file lies in a store beyond this machine."""
     RECORDING_TRANSCRIBED = "recording_transcribed"
     """Its transcript can be read; the body has it as ``transcription``."""
+    RECORDING_NOT_TRANSCRIBED = "recording_not_transcribed"
+    """There is no transcript of it and will be none; the body says why in ``transcription``."""
 
 
 _KIND = {
@@ -191,14 +193,16 @@ def stored_fact(recording: Recording, *, url: str, at: datetime) -> Fact:
 def transcribed_fact(recording: Recording, transcription: dict[str, Any], *, url: str, at: datetime) -> Fact:
     """Return the fact that a recording was transcribed: ``transcription`` says how, with its ``id`` and ``text``.
 
-    ``url`` is the absolute address of the recording's file. It is told where all of the recording is told.
+    One that failed has an ``error`` there in place of the text. ``url`` is the absolute address of the recording's
+    file. It is told where all of the recording is told.
     """
     origin = recording.origin
+    kind = FactKind.RECORDING_NOT_TRANSCRIBED if "error" in transcription else FactKind.RECORDING_TRANSCRIBED
     return Fact(
-        id=_id(FactKind.RECORDING_TRANSCRIBED, f"{recording.id}:{transcription['id']}"),
+        id=_id(kind, f"{recording.id}:{transcription['id']}"),
         app_id=recording.app_id,
         session_id=recording.session_id,
-        kind=FactKind.RECORDING_TRANSCRIBED,
+        kind=kind,
         at=at,
         recording_id=recording.id,
         body={

@@ -98,6 +98,7 @@ from wavstream.storage.open_files import OpenFiles
 from wavstream.storage.reserve_file import ReserveFile
 from wavstream.storage.sidecar import write_sidecar
 from wavstream.storage.stores import FinishedFiles, Stores
+from wavstream.transcription.transcripts import Transcripts
 from wavstream.workers.boundary import Alone, Boundary
 
 if TYPE_CHECKING:
@@ -489,6 +490,15 @@ class Service:
             now=self._wall,
         )
         news.of_links(watch.reload_links, were_made=makes_link_keys)
+        transcripts = Transcripts(
+            rows=self.catalog.transcriptions,
+            asked=self.catalog.asked_transcriptions,
+            files=self.files,
+            reads=pools.downloads,
+            boundary=self.boundary,
+            now=self._wall,
+            wake=wake_transcriber,
+        )
         dependencies = ApiDependencies(
             commands=commands,
             authenticator=self.authenticator,
@@ -520,8 +530,7 @@ class Service:
             losses=lambda: self.folder.losses,
             uploads=upload_state(self.catalog, now=self._wall) if has_store else None,
             metrics=WorkerMetrics(self.metrics, self.boundary if self.cluster is None else Alone()).text,
-            transcriptions=self.catalog.transcriptions,
-            wake_transcriber=wake_transcriber,
+            transcripts=transcripts,
             now=self._wall,
             body_limit_bytes=settings.limits.body_bytes,
             page_limit=settings.limits.page_size,
@@ -538,6 +547,7 @@ class Service:
             files=self.files,
             operations=self.catalog.operations,
             deliveries=self.catalog.deliveries,
+            transcripts=transcripts,
             signing_keys=signing_keys,
             sounds=pools.sounds,
             stored_downloads=pools.stored_downloads,

@@ -100,7 +100,7 @@ class WebhookService:
         return (recording_fact(recording, url=url, at=now), stored) if self._links_lead_there else (stored,)
 
     def facts_of_transcribed(self, recording: Recording, transcription: dict[str, Any]) -> Sequence[Fact]:
-        """Return what is to be announced when a recording has a transcript."""
+        """Return what is to be announced when a recording has a transcript, or will have none."""
         if not self._is_told(recording):
             return ()
         return (transcribed_fact(recording, transcription, url=self._public_urls.of(recording), at=self._now()),)

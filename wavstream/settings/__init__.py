@@ -20,13 +20,14 @@ from wavstream.settings.tables import (
     RecordingDefaults,
     WebhookSettings,
 )
-from wavstream.settings.transcription import TranscriptionSettings
+from wavstream.settings.transcription import EngineSettings, TranscriptionSettings
 
 __all__ = [
     "OLDER_NAMES",
     "OLDER_VARIABLES",
     "PREFIX",
     "AudioHookSettings",
+    "EngineSettings",
     "GatewaySettings",
     "HttpSettings",
     "Limits",

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource, SettingsError
 
@@ -21,7 +21,8 @@ from wavstream.errors import OperatorError
 from wavstream.model.given import is_service_link, mistakes_in, without_blanks
 from wavstream.settings.quotas import AppQuotas
 from wavstream.settings.server import PREFIX, Settings, every_setting, variable
-from wavstream.settings.tables import LogSettings
+from wavstream.settings.tables import LogSettings, RouteSettings
+from wavstream.settings.transcription import EngineSettings
 
 SERVER_VARIABLE = f"{PREFIX}SERVER"
 """Where commands find a server: no setting of one."""
@@ -36,6 +37,12 @@ OLDER_VARIABLES = {
     "webhooks.allow_localhost": "ALLOW_LOCALHOST_WEBHOOKS",
 }
 """Variables with other names that are read too; our own name wins."""
+_OF_MANY: Mapping[str, tuple[type[BaseModel], str]] = {
+    "quotas.apps": (AppQuotas, "quota"),
+    "media.routes": (RouteSettings, "setting"),
+    "transcription.engines": (EngineSettings, "setting"),
+}
+"""Settings that hold many tables, each with names of its own; and what one of those is called."""
 
 
 def load(config: Path | None = None, *, overrides: Mapping[str, object] = MappingProxyType({})) -> Settings:
@@ -184,8 +191,8 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _is_listed(wrong: ErrorDetails) -> bool:
-    """Return whether a name that does not exist is among the complaints; those within an app's own quotas are not."""
-    return wrong["type"] == "extra_forbidden" and wrong["loc"][:2] != ("quotas", "apps")
+    """Return whether a name that does not exist is among the complaints; those within one of many values are not."""
+    return wrong["type"] == "extra_forbidden" and len(wrong["loc"]) <= 2
 
 
 def _names(wrong: ErrorDetails) -> set[str]:
@@ -203,11 +210,12 @@ def _complaint(wrong: ErrorDetails) -> str:
     variables = " or ".join((variable(name), *([OLDER_VARIABLES[name]] if name in OLDER_VARIABLES else [])))
     names = " or ".join((name, *([OLDER_NAMES[name]] if name in OLDER_NAMES else [])))
     where = f"{variables} (in a file: {names})"
-    if wrong["loc"][:2] == ("quotas", "apps"):  # one variable holds them all
-        where = f"{variable('quotas.apps')} (in a file: {name})"
+    if (table := ".".join(str(part) for part in wrong["loc"][:2])) in _OF_MANY:  # one variable holds them all
+        where = f"{variable(table)} (in a file: {name})"
         if wrong["type"] == "extra_forbidden":
-            near = _nearest(str(wrong["loc"][-1]), [*AppQuotas.model_fields])
-            return f"{where}: there is no such quota{near and f'; did you mean {near}?'}"
+            fields, what = _OF_MANY[table]
+            near = _nearest(str(wrong["loc"][-1]), [*fields.model_fields])
+            return f"{where}: there is no such {what}{near and f'; did you mean {near}?'}"
     if field is None or "SecretStr" in str(field.annotation):
         return f"{where}: {rule}"
     return f"{where}: {wrong['input']!r}: {rule}"

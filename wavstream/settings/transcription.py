@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from wavstream.settings.tables import Seconds, Secret, Table
 
+EngineName = Literal["A", "B", "deepgram/nova-3"]
 
-class TranscriptionSettings(Table):
-    """Transcripts of finished recordings that ask for one; without an `engine` none is made."""
+
+class EngineSettings(Table):
+    """An engine: what makes words of speech."""
 
     engine: Literal["none", "pocketsphinx", "faster-whisper", "http"] = "none"
     """`pocketsphinx` (English, offline, rough), `faster-whisper` (a model of this machine), `http` (a server that
@@ -31,6 +33,17 @@ class TranscriptionSettings(Table):
     """http: seconds for the answer to one stretch of speech, of half a minute at most."""
     max_bytes: Annotated[int, Field(ge=65_536, le=1_073_741_824)] = 2_000_000
     """http: bytes of the largest request; half a minute is 960,000."""
+
+
+def _is_one(said: EngineSettings) -> EngineSettings:
+    if said.engine == "none":
+        raise ValueError("must name an engine: pocketsphinx, faster-whisper or http")
+    return said
+
+
+class TranscriptionSettings(EngineSettings):
+    """Transcripts of finished recordings that ask for one; without an `engine` none is made."""
+
     language: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """Language, as a tag such as `en-US`, of recordings that do not say theirs; not set: the engine finds out, or has
     one alone."""
@@ -41,6 +54,11 @@ class TranscriptionSettings(Table):
     hang_s: Seconds = 300.0
     """Seconds without a sign of life, for half a minute of speech at most, after which such a program is ended and the
     recording tried again."""
+
+    engines: dict[EngineName, Annotated[EngineSettings, AfterValidator(_is_one)]] = Field(default={})
+    """Other engines, by the name under which Telnyx's `transcription_engine` asks for one (`A`, `B`,
+    `deepgram/nova-3`): a table `[transcription.engines.B]` with the names from `engine` to `max_bytes`; in the
+    environment one JSON object. A name that is not there is `engine`."""
 
     @property
     def is_on(self) -> bool:

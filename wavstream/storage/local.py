@@ -128,6 +128,11 @@ class LocalStorage:
         """Move the transcript of a file beside it, as ``publish_copy`` does; raise OSError if the disk refuses."""
         self._put_beside(spool, transcript_key(object_key), object_key)
 
+    def delete_transcript(self, object_key: str) -> None:
+        """Delete the transcript beside a file, if there is one; raise OSError if the disk refuses."""
+        if _unlink(path := self.path(transcript_key(object_key))):
+            _sync_nearest_folder(path.parent)
+
     def _put_beside(self, spool: Path, key: str, object_key: str) -> None:
         copy = self.path(key)
         mend(spool, self._modes.file)

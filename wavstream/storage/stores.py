@@ -137,6 +137,12 @@ class FinishedFiles:
         """Put the transcript of an uploaded file beside it, unless that is erased meanwhile. Raise StoreError."""
         await self._put_beside(recording, transcript_key(recording.object_key), content, "application/json")
 
+    async def delete_transcript(self, recording: Recording) -> None:
+        """Delete the transcript beside a file, here and in its store. Raise OSError, StoreError."""
+        await asyncio.to_thread(self._local.delete_transcript, recording.object_key)
+        if recording.stored is not None:
+            await self._stores[recording.stored.url].delete([transcript_key(recording.object_key)])
+
     async def _put_beside(self, recording: Recording, key: str, content: bytes, content_type: str) -> None:
         assert recording.stored is not None
         store = self._stores[recording.stored.url]

@@ -7,6 +7,8 @@ hangs. Blocks: for a thread of its own.
    minute at most, so however long a call is, the limit is one for the time that half a minute may take.
 3. ``kill`` may be called from any thread, at any time: whoever waits for the program sees it end.
 4. It gets none of our settings by its environment, which hold secrets; what it needs comes by its pipe.
+5. It has one engine for as long as it lives. For a file that wants another it is ended, and a new one started: two at
+   once would be the memory of two.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class WorkerProcess:
 
     def __init__(self, choice: EngineChoice, *, limit_s: float, command: tuple[str, ...] = COMMAND) -> None:
         """Start nothing yet. ``limit_s``: see rule 2."""
-        self._choice = choice
+        self._usual = self._choice = choice
         self._limit_s = limit_s
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,11 +75,20 @@ class WorkerProcess:
         self._ear: threading.Thread | None = None
         self._is_ended = False
 
-    def run(self, job: Job, open_file: Callable[[], IO[bytes]], on_progress: Callable[[int], None]) -> Result:
+    def run(
+        self,
+        job: Job,
+        open_file: Callable[[], IO[bytes]],
+        on_progress: Callable[[int], None],
+        *,
+        choice: EngineChoice | None = None,
+    ) -> Result:
         """Return what is said in a file; raise EngineFailed, and what opening and reading the file raises.
 
-        ``on_progress`` is given the percent that is done, on this thread.
+        ``on_progress`` is given the percent that is done, on this thread. ``choice``: the engine, where that is another
+        than the usual one (rule 5).
         """
+        self._choose(choice or self._usual)
         process = self._started()
         try:
             self._send(process, job, open_file)
@@ -107,6 +118,14 @@ class WorkerProcess:
         with self._lock:
             self._is_ended = True
             process = self._process
+        if process is not None:
+            self._end(process)
+
+    def _choose(self, choice: EngineChoice) -> None:
+        """Have the next file heard by this engine: a program that has another ends (rule 5)."""
+        with self._lock:
+            process = self._process if choice != self._choice else None
+        self._choice = choice
         if process is not None:
             self._end(process)
 

@@ -37,6 +37,7 @@ from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import transcript_key
 from wavstream.storage.stores import FinishedFiles
 from wavstream.transcription.engines.base import EngineFailed
+from wavstream.transcription.engines.choice import EngineChoice
 from wavstream.transcription.process import Result, WorkerProcess
 from wavstream.transcription.schedule import Turns, next_try
 from wavstream.transcription.transcript import Transcript, encode, make_transcript
@@ -78,8 +79,15 @@ class TranscriptionCounts:
 class _Running:
     row: Transcription
     process: WorkerProcess
+    choice: EngineChoice | None = None
+    """Its engine, once its recording was read."""
     task: asyncio.Task[None] | None = None
     is_cancelled: bool = False
+
+    @property
+    def engine(self) -> str:
+        """What is said of its engine."""
+        return "" if self.choice is None else self.choice.name
 
 
 class Transcriber:
@@ -93,12 +101,12 @@ class Transcriber:
         storage: LocalStorage,
         spool: Path,
         processes: Sequence[WorkerProcess],
-        engine: str,
+        choice_of: Callable[[Recording], EngineChoice],
         language: str | None,
         facts_of: Callable[[Recording, dict[str, Any]], Sequence[Fact]],
         now: Callable[[], datetime],
     ) -> None:
-        """``engine`` is what transcripts say of it; ``language`` that of recordings which do not say theirs."""
+        """Take each recording's engine from ``choice_of``; ``language`` is that of those which do not say theirs."""
         self._catalog = catalog
         self._rows = catalog.transcriptions
         self._files = files
@@ -106,7 +114,7 @@ class Transcriber:
         self._spool = spool
         self._free = list(processes)
         self._processes = tuple(processes)
-        self._engine = engine
+        self._choice_of = choice_of
         self._language = language
         self._facts_of = facts_of
         self._now = now
@@ -211,20 +219,21 @@ class Transcriber:
             if recording is None or recording.status.is_erased or running.is_cancelled:
                 self.counts.cancelled += 1
                 return
+            running.choice = self._choice_of(recording)
             if recording.status is not Status.AVAILABLE:
-                await self._failed(running, f"the recording is {recording.status}", is_lasting=True)
+                await self._failed(running, recording, f"the recording is {recording.status}", is_lasting=True)
                 return
             try:
                 result = await self._work(running, recording)
             except EngineFailed as error:
-                await self._failed(running, str(error), is_lasting=error.is_lasting)
+                await self._failed(running, recording, str(error), is_lasting=error.is_lasting)
             except FileNotFoundError:
-                await self._failed(running, "the file of the recording is gone", is_lasting=False)
+                await self._failed(running, recording, "the file of the recording is gone", is_lasting=False)
             except (OSError, StoreError) as error:
-                await self._failed(running, f"the file cannot be read: {error}", is_lasting=False)
+                await self._failed(running, recording, f"the file cannot be read: {error}", is_lasting=False)
             except Exception as error:  # ours: one file's fault must not keep the others here
                 log.exception("transcription_handling_failed", recording_id=row.recording_id)
-                await self._failed(running, f"a fault of ours: {error!r}", is_lasting=True)
+                await self._failed(running, recording, f"a fault of ours: {error!r}", is_lasting=True)
             else:
                 await self._done(running, recording, result)
         except DependencyError as error:  # the row is `running` still, and is begun again
@@ -262,20 +271,21 @@ class Transcriber:
         language = self._language if said is None or said.startswith("auto") else said  # Telnyx has `auto_detect`
         job = Job(language=language, folder=str(self._spool))
         opening = functools.partial(self._files.open, recording)
-        return await loop.run_in_executor(self._pool, running.process.run, job, opening, on_progress)
+        work = functools.partial(running.process.run, job, opening, on_progress, choice=running.choice)
+        return await loop.run_in_executor(self._pool, work)
 
     async def _note(self, running: _Running, percent: int) -> None:
         with suppress(DependencyError):
             await self._rows.note_progress(running.row, percent)
 
     async def _done(self, running: _Running, recording: Recording, result: Result) -> None:
-        row, done = running.row, result.done
+        row, done, engine = running.row, result.done, running.engine
         transcript = make_transcript(
             recording,
             result.spans,
             transcript_id=row.id,
             language=done.language or self._language or "und",
-            engine=self._engine,
+            engine=engine,
             timing=done.timing,
             work_ms=done.work_ms,
         )
@@ -285,7 +295,7 @@ class Transcriber:
             document,
             said=transcript.text,
             language=transcript.language,
-            engine=self._engine,
+            engine=engine,
             now=now,
             facts=self._facts_of(recording, _told(transcript)),
         )
@@ -300,26 +310,29 @@ class Transcriber:
             "recording_transcribed",
             recording_id=row.recording_id,
             app_id=row.app_id,
-            engine=self._engine,
+            engine=engine,
             speech_s=round(done.speech_ms / 1000, 1),
             work_s=round(done.work_ms / 1000, 1),
         )
         await self._put_copy(recording.id, document)
 
-    async def _failed(self, running: _Running, error: str, *, is_lasting: bool) -> None:
-        row = running.row
+    async def _failed(self, running: _Running, recording: Recording, error: str, *, is_lasting: bool) -> None:
+        row, engine = running.row, running.engine
         if self._is_stopping:
             return
         if running.is_cancelled:
             self.counts.cancelled += 1
             return
         again = next_try(row.attempts + 1, self._now(), is_lasting=is_lasting, chance=random.random())
+        facts: Sequence[Fact] = ()
         if again is None:
             self.counts.failed += 1
+            failed = {"id": row.id, "language": row.language, "engine": engine, "error": error}
+            facts = self._facts_of(recording, failed)
             log.warning("transcription_failed", recording_id=row.recording_id, app_id=row.app_id, error=error)
         else:
             self.counts.retried += 1
-        await self._rows.fail(row, error, engine=self._engine, now=self._now(), again=again)
+        await self._rows.fail(row, error, engine=engine, now=self._now(), again=again, facts=facts)
 
     async def _put_copy(self, recording_id: str, document: bytes) -> None:
         """Put the copy beside the file, wherever that is by now (rule 5)."""
@@ -330,6 +343,8 @@ class Transcriber:
                 row = await self._catalog.recordings.get(recording_id)  # it may have been uploaded meanwhile
             if row is not None and row.status is Status.AVAILABLE and row.stored is not None:
                 await self._files.put_transcript(row, document)
+            if row is not None and await self._rows.document(recording_id) is None:  # erased meanwhile
+                await self._files.delete_transcript(row)
         except (OSError, DependencyError) as error:
             log.warning("transcript_copy_failed", recording_id=recording_id, error=str(error))
 

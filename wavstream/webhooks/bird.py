@@ -70,11 +70,16 @@ def seconds(duration_ms: int) -> int:
 
 
 def recording_object(
-    document: Mapping[str, Any], *, command: str, said: Mapping[str, Any], url: str | None
+    document: Mapping[str, Any],
+    *,
+    command: str,
+    said: Mapping[str, Any],
+    url: str | None,
+    is_transcribed: bool = False,
 ) -> dict[str, Any]:
     """Return Bird's object of a recording (rule 1), from its document as JSON and what its start said.
 
-    ``url`` is a link to its file, None if there is none (rule 3).
+    ``url`` is a link to its file, None if there is none (rule 3); ``is_transcribed``: whether it has a transcript.
     """
     duration_ms = document["duration_ms"]
     fields = {
@@ -90,8 +95,7 @@ def recording_object(
         "duration": None if duration_ms is None else seconds(duration_ms),
         "stereo": document["channels"] == "stereo",
         "format": document["format"],
-        # Nothing makes transcripts yet, whatever was asked for.
-        "transcription": False,
+        "transcription": is_transcribed,
         "url": url,
         "createdAt": document["created_at"],
         "updatedAt": document["updated_at"],

@@ -26,11 +26,13 @@ EVENTS: Mapping[FactKind, str] = {
     # Words of ours, for apps that name them.
     FactKind.RECORDING_STORED: "recording.stored",
     FactKind.RECORDING_TRANSCRIBED: "recording.transcribed",
+    FactKind.RECORDING_NOT_TRANSCRIBED: "recording.transcription_failed",
 }
-
 
 TRANSCRIPTION_FIELDS = ("id", "language", "engine", "words", "speech_ms", "text")
 """What is told of a transcript; all of it is at ``/v1/recordings/{id}/transcript``."""
+FAILED_FIELDS = ("id", "language", "engine")
+"""What is told of one that failed, beside why."""
 
 
 def render(fact: Fact, occasion: Occasion) -> bytes:
@@ -59,6 +61,9 @@ def _fields(fact: Fact) -> dict[str, Any]:
     if fact.kind is FactKind.RECORDING_TRANSCRIBED:
         said = body["transcription"]
         return {"transcription": {name: said[name] for name in TRANSCRIPTION_FIELDS}, **uid}
+    if fact.kind is FactKind.RECORDING_NOT_TRANSCRIBED:
+        failed = body["transcription"]
+        return {"error": failed["error"], "transcription": {name: failed[name] for name in FAILED_FIELDS}, **uid}
     if fact.kind is FactKind.RECORDING_ABSENT:
         return {"error": recording["error"] or "no audio was received", **uid}
     if fact.kind is FactKind.RECORDING_FAILED:

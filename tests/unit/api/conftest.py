@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from obstore.store import MemoryStore
 from prometheus_client import CollectorRegistry, generate_latest
 
+from tests.support.transcripts import transcripts_over
 from tests.unit.api.fakes import (
     START,
     Clock,
@@ -111,6 +112,7 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
     async def metrics() -> bytes:
         return generate_latest(registry)
 
+    transcripts = transcripts_over(catalog, files, clock)
     urls, app_cache = PublicUrls(links, BASE), FakeAppCache()
     app = create_app(
         ApiDependencies(
@@ -130,7 +132,7 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             live=NobodyLive(),
             pages=NobodyLooks(),
             waveforms=NoWaveforms(),
-            transcriptions=catalog.transcriptions,
+            transcripts=transcripts,
             messages=MessageBuilder(
                 vocabularies=VOCABULARIES,
                 open_secret=lambda sealed, _: sealed,
@@ -154,6 +156,7 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             files=files,
             operations=catalog.operations,
             deliveries=catalog.deliveries,
+            transcripts=transcripts,
             signing_keys=SigningKeys(b"m" * 32),
             sounds=FairPool("sound", threads=2),
             stored_downloads=stored_downloads,

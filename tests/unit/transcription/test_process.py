@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,13 +25,21 @@ import os, sys, time, msgspec
 from wavstream.transcription.wire import *
 from wavstream.transcription.transcript import HeardSpan, HeardWord
 out = sys.stdout.buffer
-sys.stdin.buffer.readline()
+chosen = sys.stdin.buffer.readline()
 def take():
     assert read(sys.stdin.buffer)[0] is Kind.JOB
     while read(sys.stdin.buffer)[1]:
         pass
 def done():
     write(out, Kind.DONE, msgspec.json.encode(Done("en", "word", 1, 1)))
+"""
+
+
+SAYS_ITS_ENGINE = """
+while True:
+    take()
+    engine = msgspec.json.decode(chosen)["engine"]
+    write(out, Kind.DONE, msgspec.json.encode(Done(f"{engine} {os.getpid()}", "word", 1, 1)))
 """
 
 
@@ -54,6 +63,23 @@ def workers() -> Iterator[list[WorkerProcess]]:
     yield made
     for worker in made:
         worker.close()
+
+
+def test_a_file_that_wants_another_engine_has_a_program_of_its_own_and_the_next_is_back(
+    workers: list[WorkerProcess],
+) -> None:
+    # A program that says which engine it was given, and its own number, as the language of the transcript.
+    workers.append(worker := program(SAYS_ITS_ENGINE))
+
+    def heard(choice: EngineChoice | None = None) -> str:
+        result: Any = worker.run(JOB, lambda: io.BytesIO(b"RIFF"), lambda _percent: None, choice=choice)
+        return str(result.done.language)
+
+    first, again, other, back = heard(), heard(), heard(EngineChoice("other")), heard()
+
+    assert [each.split()[0] for each in (first, again, other, back)] == ["test", "test", "other", "test"]
+    assert first == again
+    assert len({first, other, back}) == 3
 
 
 def test_one_program_works_off_file_after_file(workers: list[WorkerProcess]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.wanted import USUAL
 from wavstream.model.app import WebhookTarget
-from wavstream.model.fact import Fact, FactKind, command_done, recording_fact
+from wavstream.model.fact import Fact, FactKind, command_done, recording_fact, transcribed_fact
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Receipt, Recording, Status
 from wavstream.webhooks.gateway import render
@@ -91,6 +91,28 @@ def test_what_gives_no_file_has_an_event_of_its_own(told: Recording, event: str,
     assert message(fact_of(told)) == {
         "event": event, "session_uuid": "acW68-f47a", **fields, "sequence": 7, "data": fields,
     }  # fmt: skip
+
+
+def test_a_transcript_is_told_with_its_text_and_one_that_failed_with_the_reason() -> None:
+    told = recording(Status.AVAILABLE, samples=8000)
+    said = {"id": "t1", "language": "en-US", "engine": "http", "words": 2, "speech_ms": 900, "text": "good morning"}
+    failed = {"id": "t1", "language": None, "engine": "http", "error": "the key is wrong"}
+
+    made, lost = (transcribed_fact(told, each, url=URL, at=START) for each in (said, failed))
+
+    uid = {"command_uid": "rec-1", "recording_id": "r1"}
+    for fact, event, fields in (
+        (made, "recording.transcribed", {"transcription": said}),
+        (
+            lost,
+            "recording.transcription_failed",
+            {"error": "the key is wrong", "transcription": {"id": "t1", "language": None, "engine": "http"}},
+        ),
+    ):
+        told_of = {**fields, **uid}
+        head = {"event": event, "session_uuid": "acW68-f47a", "sequence": 7}
+        assert message(fact) == {**head, **told_of, "data": told_of}
+    assert made.id != lost.id
 
 
 def test_the_same_thing_told_again_has_the_same_id_and_another_thing_another() -> None:

@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import SkipJsonSchema
 
+from wavstream.api.bird.options import USUAL_LOCALE, locale_of
+from wavstream.catalog.asked_transcriptions import Transcribed
+from wavstream.catalog.transcriptions import TranscriptionStatus
 from wavstream.model.document import recording_document
 from wavstream.model.ids import as_uuid
 from wavstream.model.recording import Recording, Status
@@ -68,6 +71,15 @@ RECORDING_EXAMPLE: dict[str, Any] = {
     "updatedAt": "2026-11-01T10:00:01.300000Z",
     "startedAt": _CREATED,
     "endedAt": "2026-11-01T10:00:01.240000Z",
+}
+TRANSCRIPTION_EXAMPLE: dict[str, Any] = {
+    "id": "85530fbe-6dc1-4884-a9e6-e62b0f4c6df1",
+    "recordingId": _ID,
+    "status": "accepted",
+    "stereo": False,
+    "locale": "en-US",
+    "createdAt": _CHANGED,
+    "updatedAt": _CHANGED,
 }
 
 
@@ -184,7 +196,7 @@ class BirdRecording(_Answer):
     stereo: bool
     format: str
     transcription: bool
-    """Whether there is a transcript. There is none: nothing makes one yet."""
+    """Whether there is a transcript."""
     url: str | Absent = _LEFT_OUT
     """Opens the file for ten minutes, without a key; there while it is available."""
     created_at: Moment
@@ -222,39 +234,29 @@ class RecordingMetrics(_Answer):
 
 
 class Transcription(_Answer):
-    """A transcript of a recording. There is none yet."""
+    """A transcription of a recording."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "85530fbe-6dc1-4884-a9e6-e62b0f4c6df1",
-                    "recordingId": _ID,
-                    "status": "accepted",
-                    "stereo": False,
-                    "locale": "en-US",
-                    "createdAt": _CHANGED,
-                    "updatedAt": _CHANGED,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [TRANSCRIPTION_EXAMPLE]})
 
     id: str
     recording_id: str
-    status: str
+    status: Literal["accepted", "available", "failed"]
+    """`accepted` until there is a text, which is `available` then, or until it has `failed`."""
     stereo: bool
     locale: str
+    """Its language: of Bird's list, as far as one of that is near."""
     created_at: Moment
     updated_at: Moment
 
 
 class Transcriptions(_Answer):
-    """A page of a workspace's transcripts: there are none yet."""
+    """A page of a workspace's transcriptions, the last that was asked for first."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"results": []}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"results": [TRANSCRIPTION_EXAMPLE]}]})
 
     results: list[Transcription]
+    next_page_token: str | Absent = _LEFT_OUT
+    """Left out on the last page."""
 
 
 class BirdError(_Answer):
@@ -301,13 +303,17 @@ def errors(*, body: bool = False) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def recording_object(recording: Recording, *, urls: PublicUrls, now: datetime, link_ttl_s: int) -> dict[str, Any]:
+def recording_object(
+    recording: Recording, *, is_transcribed: bool, urls: PublicUrls, now: datetime, link_ttl_s: int
+) -> dict[str, Any]:
     """Return a recording as its workspace shows it, with a link to the file that there is."""
     document = recording_document(recording, url=urls.of(recording)).as_json()
     is_there = recording.status is Status.AVAILABLE
     url = urls.signed(document, recording.options.format, now, link_ttl_s) if is_there else None
     origin = recording.origin
-    return bird.recording_object(document, command=origin.command, said=origin.said, url=url)
+    return bird.recording_object(
+        document, command=origin.command, said=origin.said, url=url, is_transcribed=is_transcribed
+    )
 
 
 def call_recording_object(recording: Recording, *, channel_id: str, now: datetime) -> dict[str, Any]:
@@ -327,6 +333,23 @@ def call_recording_object(recording: Recording, *, channel_id: str, now: datetim
         "updatedAt": rfc3339(recording.changed_at),
         "startedAt": NEVER if recording.started_at is None else rfc3339(recording.started_at),
         "endedAt": NEVER if recording.ended_at is None else rfc3339(recording.ended_at),
+    }
+
+
+_STATUSES = {TranscriptionStatus.DONE: "available", TranscriptionStatus.FAILED: "failed"}
+
+
+def transcription_object(found: Transcribed) -> dict[str, Any]:
+    """Return a transcription as its workspace shows it."""
+    work, receipt = found.work, found.recording.receipt
+    return {
+        "id": as_uuid(work.id),
+        "recordingId": as_uuid(work.recording_id),
+        "status": _STATUSES.get(work.status, "accepted"),
+        "stereo": receipt is not None and receipt.channels == 2,
+        "locale": locale_of(work.language or USUAL_LOCALE),
+        "createdAt": rfc3339(work.since),
+        "updatedAt": rfc3339(work.done or work.since),
     }
 
 

@@ -6,7 +6,7 @@ wrong. Bird gives no bounds of its lengths, so they have ours.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -96,7 +96,7 @@ class Record(_Body):
     beep: Annotated[bool, Becomes("beep")] = False
     """Whether a tone tells the parties that it begins."""
     transcribe: Annotated[bool, Becomes("transcription")] = False
-    """Whether a transcript is wanted. None is made: the recording's metadata says so."""
+    """Whether a transcript is wanted. Where the server makes none, the recording's metadata says so."""
     transcribe_locale: Annotated[RecordLocale, Becomes("transcription_language")] = "en-US"
     """Language of the transcript."""
 
@@ -129,6 +129,23 @@ class CreateTranscription(_Body):
     message_id: AnyId | None = None
     conversation_id: AnyId | None = None
     recording_id: AnyId | None = None
+
+
+_LOCALES: tuple[str, ...] = get_args(TranscriptionLocale)
+USUAL_LOCALE = "en-US"
+"""Bird's default."""
+
+
+def locale_of(language: str) -> str:
+    """Return Bird's locale for the language of a transcript, which an engine may have named: ``de`` is ``de-DE``.
+
+    One that Bird does not know comes back unchanged.
+    """
+    first = language.partition("-")[0].lower()
+    for wanted in (language, f"{first}-{first}", f"{first}-US"):
+        if (known := next((each for each in _LOCALES if each.lower() == wanted.lower()), None)) is not None:
+            return known
+    return next((each for each in _LOCALES if each.partition("-")[0] == first), language)
 
 
 def options_of(said: RecordCall | Record, defaults: RecordingOptions) -> RecordingOptions:

@@ -14,13 +14,15 @@ looked for in what it answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 from fastapi import Path
 
 from wavstream.api.bird.options import AnyId
 from wavstream.api.facade import FacadeDependencies, owns_account
+from wavstream.catalog.pages import Page
 from wavstream.errors import NotFound
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.ids import from_uuid
@@ -30,6 +32,8 @@ from wavstream.webhooks.bird import CHANNEL, WORKSPACE, account_of
 
 API = "bird"
 """The name of this facade: in the accounts of an app, and in what a recording says of its origin."""
+
+T = TypeVar("T")
 
 MOST_READ = 5_000
 _READ_AT_ONCE = 200
@@ -79,16 +83,17 @@ def channel_of(recording: Recording) -> str | None:
     return account_of(CHANNEL, recording.call.vendor_ids, recording.origin.said)
 
 
-class RecordingPage(NamedTuple):
-    """Some recordings, newest first."""
+@dataclass(frozen=True, slots=True)
+class Matching(Generic[T]):
+    """Some of a list, newest first."""
 
-    data: list[Recording]
+    data: list[T]
     next_token: str | None
     """None: there are no more."""
 
-    def answer(self, shown: Callable[[Recording], dict[str, Any]]) -> dict[str, Any]:
-        """Return the page as Bird answers it, each recording as ``shown`` makes it."""
-        answer: dict[str, Any] = {"results": [shown(recording) for recording in self.data]}
+    def answer(self, shown: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
+        """Return the page as Bird answers it, each of it as ``shown`` makes it."""
+        answer: dict[str, Any] = {"results": [shown(each) for each in self.data]}
         return answer if self.next_token is None else answer | {"nextPageToken": self.next_token}
 
 
@@ -100,24 +105,39 @@ async def matching_page(
     wanted: Callable[[Recording], bool],
     limit: int,
     token: str | None,
-) -> RecordingPage:
+) -> Matching[Recording]:
     """Return a page of those recordings that are wanted; raise InvalidFields for a token that is not ours."""
-    found: list[Recording] = []
+
+    async def read(size: int, cursor: str | None) -> Page[Recording]:
+        return await commands.list(app_id=app_id, filters=filters, limit=size, cursor=cursor)
+
+    return await matching(read, wanted=wanted, limit=limit, token=token)
+
+
+async def matching(
+    read_page: Callable[[int, str | None], Awaitable[Page[T]]],
+    *,
+    wanted: Callable[[T], bool],
+    limit: int,
+    token: str | None,
+) -> Matching[T]:
+    """Return a page of what is wanted of a list, pages of which are read by their limit and their token."""
+    found: list[T] = []
     read, size = 0, limit
     while True:
-        page = await commands.list(app_id=app_id, filters=filters, limit=size, cursor=token)
-        for place, recording in enumerate(page.data, 1):
-            if not wanted(recording):
+        page = await read_page(size, token)
+        for place, each in enumerate(page.data, 1):
+            if not wanted(each):
                 continue
-            found.append(recording)
+            found.append(each)
             if len(found) == limit:
                 if place == len(page.data):
-                    return RecordingPage(found, page.next_cursor)
+                    return Matching(found, page.next_cursor)
                 # rule 3: the same page, cut behind the last one that is shown.
-                cut = await commands.list(app_id=app_id, filters=filters, limit=place, cursor=token)
-                return RecordingPage(found, cut.next_cursor)
+                cut = await read_page(place, token)
+                return Matching(found, cut.next_cursor)
         read += len(page.data)
         token = page.next_cursor
         if token is None or read >= MOST_READ:  # rule 4
-            return RecordingPage(found, token)
+            return Matching(found, token)
         size = _READ_AT_ONCE

@@ -6,6 +6,7 @@ Recordings that another API started are among them. One whose file was deleted, 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -91,7 +92,8 @@ def routes(parts: FacadeDependencies) -> APIRouter:
     )
     async def read(app_id: AppId, workspace_id: WorkspaceId, recording_id: RecordingId) -> JSONResponse:
         """Read a recording, whichever API started it."""
-        return JSONResponse(recordings.shown(await recordings.find(app_id, workspace_id, recording_id)))
+        recording = await recordings.find(app_id, workspace_id, recording_id)
+        return JSONResponse(recordings.shown(recording, await parts.transcripts.transcribed_among([recording])))
 
     @router.delete(
         "/recordings/{recordingId}",
@@ -131,10 +133,16 @@ class _WorkspaceRecordings:
         """Return a recording as it is now; raises NotFound."""
         return as_of(self._parts.now(), await find_recording(self._parts, app_id, workspace_id, recording_id))
 
-    def shown(self, recording: Recording) -> dict[str, Any]:
-        """Return the object of a recording."""
+    def shown(self, recording: Recording, transcribed: Collection[str]) -> dict[str, Any]:
+        """Return the object of a recording; ``transcribed``: the ids of those that have a transcript."""
         parts, now = self._parts, self._parts.now()
-        return recording_object(as_of(now, recording), urls=parts.urls, now=now, link_ttl_s=parts.link_ttl_s)
+        return recording_object(
+            as_of(now, recording),
+            is_transcribed=recording.id in transcribed,
+            urls=parts.urls,
+            now=now,
+            link_ttl_s=parts.link_ttl_s,
+        )
 
     async def list(self, app_id: str, workspace_id: str, query: ListRecordings) -> JSONResponse:
         """List the recordings to which all of the query applies; raises NotFound, and InvalidFields for a token."""
@@ -148,7 +156,8 @@ class _WorkspaceRecordings:
             limit=min(query.limit, self._parts.page_limit),
             token=query.page_token,
         )
-        return JSONResponse(page.answer(self.shown))
+        transcribed = await self._parts.transcripts.transcribed_among(page.data)
+        return JSONResponse(page.answer(lambda each: self.shown(each, transcribed)))
 
     def file(self, recording: Recording, file_format: FileFormat) -> Response:
         """Return the redirection to the file; raises NotFound if there is none."""

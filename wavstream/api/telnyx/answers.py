@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from wavstream.catalog.asked_transcriptions import Transcribed
+from wavstream.catalog.transcriptions import TranscriptionStatus
 from wavstream.model.document import Document
 from wavstream.model.ids import as_uuid
 from wavstream.model.recording import Recording
@@ -149,23 +151,72 @@ class RecordingList(Document):
     meta: PageMeta
 
 
+TRANSCRIPTION_EXAMPLE: dict[str, Any] = {
+    "record_type": "recording_transcription",
+    "id": "5b0a7c1e-9d42-4d6c-8d5f-6f0b4b0a9c2f",
+    "recording_id": "0d6c8d5f-6f0b-4b0a-9c2f-5b0a7c1e9d42",
+    "status": "completed",
+    "transcription_text": "good morning\nhello there",
+    "duration_millis": 61240,
+    "error": None,
+    "created_at": "2026-11-01T10:01:01.248310Z",
+    "updated_at": "2026-11-01T10:01:09.310000Z",
+}
+
+
 class TranscriptionData(Document):
     """The transcription of a recording."""
+
+    model_config = with_example(TRANSCRIPTION_EXAMPLE)
 
     record_type: Literal["recording_transcription"] = "recording_transcription"
     id: str
     recording_id: str
-    transcription_text: str
-    status: Literal["completed"] = "completed"
+    status: Literal["in-progress", "completed", "failed"]
+    """`failed` is a word of ours: the vendor has none for it."""
+    transcription_text: str | None
+    """All that was said, a line for each stretch of speech; null unless it is completed."""
+    duration_millis: int
+    """Of the recording."""
+    error: str | None
+    """Why it failed, for a person: a field of ours."""
     created_at: Moment
+    """When it was asked for."""
+    updated_at: Moment
+
+
+def transcription_data(found: Transcribed, said: str | None) -> TranscriptionData:
+    """Return a transcription as the vendor shows it, with what was ``said``."""
+    work, receipt = found.work, found.recording.receipt
+    status: Literal["in-progress", "completed", "failed"] = "in-progress"
+    if said is not None:
+        status = "completed"
+    elif work.status is TranscriptionStatus.FAILED:
+        status = "failed"
+    return TranscriptionData(
+        id=as_uuid(work.id),
+        recording_id=as_uuid(work.recording_id),
+        status=status,
+        transcription_text=said,
+        duration_millis=receipt.duration_ms if receipt is not None else 0,
+        error=work.error if status == "failed" else None,
+        created_at=work.since,
+        updated_at=work.done or work.since,
+    )
+
+
+class TranscriptionAnswer(Document):
+    """A transcription."""
+
+    model_config = with_example({"data": TRANSCRIPTION_EXAMPLE})
+
+    data: TranscriptionData
 
 
 class TranscriptionList(Document):
-    """A page of transcriptions: an empty one, since they are in the native API alone."""
+    """A page of transcriptions."""
 
-    model_config = with_example(
-        {"data": [], "meta": {"page_number": 1, "page_size": 20, "total_pages": 0, "total_results": 0}}
-    )
+    model_config = with_example({"data": [TRANSCRIPTION_EXAMPLE], "meta": META_EXAMPLE})
 
     data: list[TranscriptionData]
     meta: PageMeta

@@ -6,9 +6,9 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers
 
 from wavstream.api.facade import Credentials, Facade, FacadeDependencies, facade_app
-from wavstream.api.telnyx import calls, deliveries, recordings
+from wavstream.api.telnyx import calls, deliveries, recordings, transcriptions
 from wavstream.api.telnyx.commands import API
-from wavstream.api.telnyx.options import StartOptions, options_of
+from wavstream.api.telnyx.options import StartOptions, engine_of, options_of
 from wavstream.api.telnyx.refusals import refusal
 from wavstream.webhooks.telnyx import VOCABULARY
 
@@ -30,7 +30,7 @@ def create(parts: FacadeDependencies) -> FastAPI:
         credentials=credentials,
         refusal=refusal,
     )
-    for room in (calls, recordings, deliveries):
+    for room in (calls, recordings, transcriptions, deliveries):
         app.include_router(room.routes(parts))
     return app
 
@@ -42,6 +42,12 @@ def credentials(headers: Headers) -> Credentials:
 
 
 TELNYX = Facade(
-    name=API, paths=PATHS, create=create, start_options=StartOptions, options_of=options_of, vocabulary=VOCABULARY
+    name=API,
+    paths=PATHS,
+    create=create,
+    start_options=StartOptions,
+    options_of=options_of,
+    vocabulary=VOCABULARY,
+    engine_of=engine_of,
 )
 """Its line in the registry."""

@@ -2,15 +2,16 @@
 
 1. A field that is left out has the vendor's default, whatever the app's or the server's own options are: only what the
    vendor has no word for (sample rate, sensitivity, retention, the app's metadata) is taken from there.
-2. Nothing transcribes or redacts yet. Who asks for it reads in the recording's metadata that it was not available; the
-   details are kept with the recording.
+2. Nothing redacts yet, and not every server transcribes. Who asks for what is not available reads so in the recording's
+   metadata; the details are kept with the recording.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -60,6 +61,8 @@ def _distinct(kinds: list[str]) -> list[str]:
     return kinds
 
 
+USUAL_ENGINE: Final = "A"
+"""What is asked for by who does not say."""
 ClientState = Annotated[str, Field(max_length=4_096), AfterValidator(_base64)]
 """State of the caller's, in base64."""
 _Speakers = Annotated[int, Field(ge=1, le=100)]
@@ -109,8 +112,9 @@ class StartOptions(BaseModel):
     ] = None
     """Begin of the file's name, in place of the call's leg id; the Unix time is appended."""
     transcription: Annotated[bool, Becomes("transcription")] = False
-    """Whether a transcript is wanted. None is made yet: the recording's metadata say so."""
-    transcription_engine: Literal["A", "B", "deepgram/nova-3"] = "A"
+    """Whether a transcript is wanted. Where the server makes none, the recording's metadata say so."""
+    transcription_engine: Literal["A", "B", "deepgram/nova-3"] = USUAL_ENGINE
+    """Which engine of the server it is, its settings say (`transcription.engines`)."""
     transcription_language: Annotated[
         Annotated[str, AfterValidator(_language)] | None, Becomes("transcription_language")
     ] = None
@@ -134,12 +138,17 @@ class StartOptions(BaseModel):
 
     @property
     def details(self) -> dict[str, Any]:
-        """What was said of that beside the options: for whoever transcribes or redacts one day (rule 2)."""
+        """What was said of that beside the options: kept with the recording (rule 2)."""
         return self.model_dump(
             mode="json",
             exclude_unset=True,
             include={name for name in type(self).model_fields if name.startswith(("transcription_", "redaction"))},
         )
+
+
+def engine_of(said: Mapping[str, Any]) -> str:
+    """Return the engine that a start asks for, from its details."""
+    return str(said.get("transcription_engine", USUAL_ENGINE))
 
 
 UNAVAILABLE = {

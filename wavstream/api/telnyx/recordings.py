@@ -1,4 +1,4 @@
-"""``/v2/recordings``: list, read and erase finished recordings, and the empty list of their transcriptions.
+"""``/v2/recordings``: list, read and erase finished recordings.
 
 1. Whatever is not finished, or is gone, is not there. So it is with what belongs to another app.
 2. Ids by which the vendor knows a call are looked for among those that the media server told. Where no recording has
@@ -23,14 +23,13 @@ from wavstream.api.telnyx.answers import (
     DeletionAnswer,
     RecordingAnswer,
     RecordingList,
-    TranscriptionList,
     errors,
     page_meta,
     recording_data,
 )
 from wavstream.api.telnyx.calls import IsRetry
 from wavstream.api.telnyx.refusals import Mistake, Refused, no_such_recording
-from wavstream.api.telnyx.requests import DeleteRecordings, ListRecordings, ListTranscriptions, after, is_recording_id
+from wavstream.api.telnyx.requests import DeleteRecordings, ListRecordings, after, is_recording_id
 from wavstream.catalog.pages import NumberedPage
 from wavstream.errors import NotFound
 from wavstream.model.app import app_name
@@ -111,20 +110,6 @@ def routes(parts: FacadeDependencies) -> APIRouter:
         for recording in await recordings.get_all(app_id, said.ids, or_erased=again):
             await recordings.erase(recording)
         return JSONResponse(DeletionAnswer().as_json())
-
-    @router.get(
-        "/recording_transcriptions",
-        operation_id="listRecordingTranscriptions",
-        summary="List transcriptions",
-        tags=["transcriptions"],
-        response_model=TranscriptionList,
-        responses=errors(422),
-    )
-    async def list_transcriptions(query: Annotated[ListTranscriptions, Query()], _app_id: AppId) -> JSONResponse:
-        """List no transcriptions: they are in the native API alone."""
-        size = min(query.page_size, parts.page_limit)
-        meta = page_meta(number=query.page_number, size=size, total=0)
-        return JSONResponse(TranscriptionList(data=[], meta=meta).as_json())
 
     return router
 

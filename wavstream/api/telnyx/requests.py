@@ -116,10 +116,11 @@ class ListRecordings(_Page):
 
 
 class ListTranscriptions(_Page):
-    """Which transcriptions to list; there are none yet."""
+    """Which transcriptions to list: those to which everything said applies."""
 
     recording_id: str | None = Field(default=None, alias="filter[recording_id]")
     created_from: Moment | None = Field(default=None, alias="filter[created_at][gte]")
+    """When it was asked for."""
     created_to: Moment | None = Field(default=None, alias="filter[created_at][lte]")
 
 

@@ -30,8 +30,11 @@ _ANSWERS = [
     ("GET", r"/workspaces/[^/]+/recordings", 200, "recordings"),
     ("GET", r"/workspaces/[^/]+/recordings/[^/]+", 200, "recording"),
     ("GET", r"/workspaces/[^/]+/recording-metrics", 200, "recording-metrics"),
+    ("POST", r"/workspaces/[^/]+/recordings/[^/]+/transcriptions", 202, "transcription"),
     ("GET", r"/workspaces/[^/]+/transcriptions", 200, "transcriptions"),
+    ("GET", r"/workspaces/[^/]+/transcriptions/[^/.]+", 200, "transcription"),
 ]
+_TEXT = r"/workspaces/[^/]+/transcriptions/[^/]+\.(json|srt|vtt|txt)"
 _WITHOUT_BODY = [
     ("GET", r"/workspaces/[^/]+/recordings/[^/]+\.(mp3|wav)", 307),
     ("DELETE", r"/workspaces/[^/]+/recordings/[^/]+", 204),
@@ -54,6 +57,8 @@ async def check(answer: httpx.Response) -> None:
         for verb, pattern, status in _WITHOUT_BODY
     ):
         assert answer.content == b""
+        return
+    if answer.status_code == 200 and re.fullmatch(_TEXT, path):  # Bird does not say what its content looks like
         return
     assert answer.headers["content-type"] == "application/json"
     conforms(_schema_of(method, path, answer.status_code), answer.json())

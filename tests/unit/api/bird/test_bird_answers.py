@@ -26,7 +26,7 @@ NOW = CREATED + timedelta(seconds=30.9)
 
 
 def workspaces(told: Recording) -> dict[str, Any]:
-    shown = recording_object(told, urls=URLS, now=NOW, link_ttl_s=600)
+    shown = recording_object(told, is_transcribed=False, urls=URLS, now=NOW, link_ttl_s=600)
     conforms("recording", shown)
     return shown
 
@@ -95,7 +95,7 @@ def test_the_channel_is_that_of_the_media_server_before_that_of_the_start_before
 
     assert workspaces(replace(by_media, call=CallFacts()))["channelId"] == CHANNEL
     for shown in (
-        recording_object(by_media, urls=URLS, now=NOW, link_ttl_s=600),
+        recording_object(by_media, is_transcribed=False, urls=URLS, now=NOW, link_ttl_s=600),
         call_recording_object(by_media, channel_id=OTHER_CHANNEL, now=NOW),
     ):
         assert shown["channelId"] == "of-media"

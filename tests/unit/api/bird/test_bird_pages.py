@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.api.bird.conftest import recording
-from wavstream.api.bird.pages import MOST_READ, Place, RecordingPage, matching_page
+from wavstream.api.bird.pages import MOST_READ, Matching, Place, matching_page
 from wavstream.catalog.pages import Page
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.recording import Recording
@@ -44,7 +44,7 @@ def rows_of(wanted: list[bool]) -> list[Recording]:
     return [recording(session_id="wanted" if each else "other", id=f"{n:032x}") for n, each in enumerate(wanted)]
 
 
-async def page_of(commands: ListOf, limit: int, token: str | None) -> RecordingPage:
+async def page_of(commands: ListOf, limit: int, token: str | None) -> Matching[Recording]:
     return await matching_page(
         commands,
         app_id="shop",

@@ -1,4 +1,4 @@
-"""The recordings of a workspace: read, listed, fetched, deleted, counted; and its transcripts: there are none."""
+"""The recordings of a workspace: read, listed, fetched, deleted, counted."""
 
 from __future__ import annotations
 
@@ -268,33 +268,6 @@ async def test_metrics_count_what_can_be_fetched_by_the_day_of_its_creation(
     assert (of_call["counter"], of_call["dailyStorageUsage"]) == (1, {"2026-11-02": 489_472})
     refused = await shop.get(f"{W}/recording-metrics", params={"limit": 100, "channelId": CHANNEL})
     assert set(refused.json()["details"]) == {"$.limit", "$.channelId"}
-
-
-async def test_there_are_no_transcripts_and_none_is_made(bird: Bird, shop: httpx.AsyncClient) -> None:
-    told = as_uuid((await bird.put()).id)
-    path = f"{W}/recordings/{told}/transcriptions"
-
-    refused = await shop.post(path, json={"locale": "en-US", "recordingId": told, "messageId": "m-1"})
-    assert (refused.status_code, list(refused.json()["details"])) == (422, ["$"])
-    assert "not available" in refused.json()["message"]
-    assert (await shop.get(f"{W}/transcriptions?limit=99")).json() == {"results": []}
-    for suffix in ("", ".json", ".srt", ".vtt", ".txt", ".doc"):
-        assert (await shop.get(f"{W}/transcriptions/{as_uuid(new_id())}{suffix}")).status_code == 404
-
-
-async def test_what_is_wrong_in_a_request_for_a_transcript_is_said_first(bird: Bird, shop: httpx.AsyncClient) -> None:
-    path = f"{W}/recordings/{as_uuid((await bird.put()).id)}/transcriptions"
-    for said, wrong in (
-        ({}, {"$.locale"}),
-        ({"locale": "en-WL"}, {"$.locale"}),
-        ({"locale": 1, "language": "en"}, {"$.locale", "$.language"}),
-        ({"locale": "cy-GB", "recordingId": as_uuid(new_id())}, {"$.recordingId"}),
-    ):
-        refused = await shop.post(path, json=said)
-        assert (refused.status_code, set(refused.json()["details"])) == (422, wrong)
-    for query, wrong in (("limit=100&x=1", {"$.limit", "$.x"}), ("pageToken=abc", {"$.pageToken"})):
-        refused = await shop.get(f"{W}/transcriptions?{query}")
-        assert (refused.status_code, set(refused.json()["details"])) == (422, wrong)
 
 
 async def test_a_start_by_our_own_api_takes_birds_words(bird: Bird, shop: httpx.AsyncClient) -> None:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from obstore.store import MemoryStore
 
+from tests.support.transcripts import transcripts_over
 from tests.unit.api.fakes import START, Clock, live_view
 from wavstream.access.app_cache import AppCache
 from wavstream.access.authenticator import Authenticator
@@ -239,9 +240,10 @@ async def signalwire(catalog: Catalog, tmp_path: Path) -> SignalWire:
         authenticator=Authenticator(app_keys=catalog.app_keys, app_cache=app_cache, master=MASTER, now=clock),
         app_cache=app_cache,
         urls=PublicUrls(LinkKeys((LinkKey("k1", b"s" * 32, START),)), "https://rec.example.com"),
-        files=FinishedFiles(storage, Stores(ObjectStore(STORE, bucket))),
+        files=(files := FinishedFiles(storage, Stores(ObjectStore(STORE, bucket)))),
         operations=catalog.operations,
         deliveries=catalog.deliveries,
+        transcripts=transcripts_over(catalog, files, clock),
         signing_keys=SigningKeys(MASTER),
         sounds=FairPool("sound", threads=2),
         stored_downloads=FairPool("stored", threads=2),

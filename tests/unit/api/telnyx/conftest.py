@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from tests.support.faulty_database import make_if_missing
 from tests.support.recorder import Wall
+from tests.support.transcripts import transcripts_over
 from tests.unit.api.fakes import Clock, FakeAppCache, FakeAuthenticator
 from tests.unit.api.telnyx.calls import FakeCalls
 from wavstream.access.keys import KeyDigests
@@ -194,9 +195,10 @@ async def calls(tmp_path: Path, catalog: Catalog) -> AsyncIterator[Calls]:
         authenticator=FakeAuthenticator(),
         app_cache=FakeAppCache(),
         urls=PublicUrls(LinkKeys((LinkKey("k1", b"s" * 32, CREATED),)), "https://rec.example.com"),
-        files=FinishedFiles(LocalStorage(tmp_path / "recordings"), Stores()),
+        files=(files := FinishedFiles(LocalStorage(tmp_path / "recordings"), Stores())),
         operations=catalog.operations,
         deliveries=catalog.deliveries,
+        transcripts=transcripts_over(catalog, files, clock),
         signing_keys=SigningKeys(b"m" * 32),
         sounds=FairPool("sound", threads=2),
         stored_downloads=FairPool("stored", threads=2),

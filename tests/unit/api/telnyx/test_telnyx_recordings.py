@@ -316,18 +316,6 @@ async def test_all_parameters_that_are_wrong_are_named(one: Caller) -> None:
     }
 
 
-async def test_the_list_of_transcriptions_is_empty(one: Caller) -> None:
-    query = {"filter[recording_id]": "x", "filter[created_at][gte]": "2026-11-01", "page[size]": "5"}
-    answer = await one.get("/v2/recording_transcriptions", params=query)
-
-    assert answer.json() == {
-        "data": [],
-        "meta": {"page_number": 1, "page_size": 5, "total_pages": 0, "total_results": 0},
-    }
-    for request in (one.get, one.delete):
-        assert (await request(f"/v2/recording_transcriptions/{as_uuid(new_id())}")).status_code == 404
-
-
 # ---- their end -------------------------------------------------------------------------------------------------------
 
 

@@ -28,11 +28,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("recording_id", name="pk_transcriptions"),
     )
     op.create_index("ix_transcriptions_due_us_recording_id", "transcriptions", ["due_us", "recording_id"])
-    op.create_index(
-        "ix_transcriptions_app_id_status_since_us_recording_id",
-        "transcriptions",
-        ["app_id", "status", "since_us", "recording_id"],
-    )
+    op.create_index("ix_transcriptions_app_id_since_us_id", "transcriptions", ["app_id", "since_us", "id"])
+    op.create_index("ix_transcriptions_id", "transcriptions", ["id"])
     op.create_table(
         "transcripts",
         sa.Column("recording_id", sa.Text, nullable=False),
