@@ -8,6 +8,7 @@ list of those. Rules:
 3. A file is made from the local journal; then its row is written, then the file is uploaded, then its row says so, and
    only then the journal goes, the bucket's part first, and the session's entry last.
 4. A process that is started again asks for each session of which it has a journal before it answers anybody.
+5. A leg waits at the node that it has reached until somebody has its session, so long as ``cluster.claim_wait_s``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from bench.cluster.virtual_time import Process
 from wavstream.catalog.nodes import Owner
 from wavstream.cluster.body import Body
 from wavstream.cluster.copier import Copier
-from wavstream.cluster.engine import EntryChanged
+from wavstream.cluster.engine import EngineAway, EntryChanged
 from wavstream.cluster.joiner import Joiner
 from wavstream.cluster.kept_aside import KeptAside
 from wavstream.cluster.membership import NodeState
@@ -41,7 +42,7 @@ from wavstream.journal.journal import Journal
 from wavstream.journal.raw_batches import batches_from
 from wavstream.journal.records import RECORD, RecordKind
 from wavstream.journal.segment_reader import read_header_of
-from wavstream.journal.segments import SegmentFile, journals_in, segment_path
+from wavstream.journal.segments import SegmentFile, delete_segments, journals_in, segment_path
 from wavstream.recovery.restoring import Taken
 from wavstream.removals import Removals
 
@@ -52,6 +53,9 @@ APP = "app"
 WAITS_FOR_LEG_S = 10.0
 RETRY_S = 1.0
 _EMPTY_FOR_S = 10.0
+CLAIM_WAIT_S = 5.0
+LOOK_S = 0.1
+"""How often a leg that waits looks again, as in ``hand_overs``."""
 SHARDS = 8
 
 
@@ -104,6 +108,7 @@ class Call:
     def __init__(self, node: Node, session_id: str, journal: Journal, *, heard_us: int = 0) -> None:
         self.node = node
         self.session_id = session_id
+        self.shard = shard_of(session_id, SHARDS)
         self.journal = journal
         self.file: SegmentFile | None = None
         self.leg: Leg | None = None
@@ -198,6 +203,7 @@ class Node:
         self.process = Process(name)
         self.calls: dict[str, Call] = {}
         self.is_up = False
+        self.up_since_s = 0.0
         self.leases = _Leases()
         self._wanted: set[str] = set()
         """Sessions of which a leg is being taken."""
@@ -211,7 +217,7 @@ class Node:
         world, name = self.world, self.name
         table: Any = SimTable(world.core, self.process)
         engine_log: Any = SimLog(world.core, self.process)
-        self.owners = Owners(table, node=name, shards=SHARDS, claim_wait_s=5.0)
+        self.owners = Owners(table, node=name, shards=SHARDS, claim_wait_s=CLAIM_WAIT_S)
         self.life = NodeLife(
             table,
             state=NodeState(name=name, installation=name),
@@ -256,11 +262,12 @@ class Node:
             sessions=sessions,
             recorder=parts,
             recovery=parts,
+            ask_dead=self.ask_dead,
         )
         await self._until(self.owners.start)
         await self._until(self.life.start)
         await self._bring_back()
-        self.is_up = True
+        self.is_up, self.up_since_s = True, self.now_s()
         for work in (
             self.take_overs.run,
             self.body.run,
@@ -293,8 +300,8 @@ class Node:
             slot_s = self.world.slot_s
             await asyncio.sleep(slot_s * shard / SHARDS)
             while True:
-                for session_id, call in list(self.calls.items()):
-                    if not call.is_ended and shard_of(session_id, SHARDS) == shard:
+                for call in list(self.calls.values()):
+                    if call.shard == shard and not call.is_ended:
                         call.visit()
                         if call.leg is None and self.now_s() - call.silent_since_s >= WAITS_FOR_LEG_S:
                             self._end(call)
@@ -313,6 +320,15 @@ class Node:
                 await self.owners.release(session_id)
             empty = now_empty
 
+    async def ask_dead(self, name: str) -> set[str] | None:
+        """Ask another node at its door which sessions it has; None: it does not answer."""
+        other = self.world.nodes.get(name)
+        await asyncio.sleep(0.005)
+        if other is None or not other.is_up or self.world.is_cut(self.name, name):
+            await asyncio.sleep(RETRY_S)
+            return None
+        return {each for each in {*other.calls, *other.take_overs.busy} if other.owners.is_own(each)}
+
     # ---- legs ------------------------------------------------------------------------------------------------------
 
     async def accept(self, leg: Leg, *, is_relayed: bool = False) -> Call:
@@ -324,23 +340,30 @@ class Node:
             self._wanted.discard(leg.session_id)
 
     async def _accept(self, leg: Leg, *, is_relayed: bool) -> Call:
+        """Find a leg its place, as ``HandOvers`` does: it waits here while nobody takes it (rule 5)."""
         session_id = leg.session_id
+        give_up_s = self.now_s() + CLAIM_WAIT_S
         while True:
             try:
                 owned = self.owners.owner(session_id) or await self.owners.claim(session_id, APP)
                 if owned.node == self.name and (owned.holder.is_joined or session_id in self.take_overs.busy):
                     return await self._take_leg(leg)
-                if owned.node != self.name and self.life.is_alive(owned.node):
-                    other = self.world.nodes.get(owned.node)
-                    if is_relayed or other is None or not other.is_up or self.world.is_cut(self.name, owned.node):
-                        raise Refused
+                if owned.node == self.name or not self.life.is_alive(owned.node):
+                    await self.take_overs.take(owned)
+                    continue
+                other = self.world.nodes.get(owned.node)
+                if is_relayed:
+                    raise Refused
+                if other is not None and other.is_up and not self.world.is_cut(self.name, owned.node):
                     leg.via = self
                     return await other.process.spawn(other.accept(leg, is_relayed=True))
-                await self.take_overs.take(owned)
-            except EntryChanged:
-                continue
+            except (EntryChanged, EngineAway):
+                pass
             except DependencyError as error:
                 raise Refused from error
+            if self.now_s() >= give_up_s:
+                raise Refused
+            await asyncio.sleep(LOOK_S)
 
     async def _take_leg(self, leg: Leg) -> Call:
         session_id = leg.session_id
@@ -490,8 +513,7 @@ class Node:
             raise StoreError("the session's parts are deleted later")
 
     def _delete(self, key: str) -> None:
-        for segment in journals_in(self.folder).journals.get(key, ()):
-            segment_path(self.folder, key, segment).unlink(missing_ok=True)
+        delete_segments(self.folder, key)
 
     @property
     def running(self) -> bool:

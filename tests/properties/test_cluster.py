@@ -16,6 +16,7 @@ import structlog
 from bench.cluster import outside
 from bench.cluster.__main__ import row, stages
 from bench.cluster.engine import Core
+from bench.cluster.node import Node
 from bench.cluster.virtual_time import run
 from bench.cluster.world import Figures, Plan, World
 from tests.unit.cluster.support import CheckedLog, batch
@@ -68,6 +69,37 @@ def test_the_rules_hold_over_kills_partitions_and_outages(tmp_path: Path, seed: 
 def broken(folder: Path, text: str) -> bool:
     """Return whether a rule falls, in the first seeds of which one does so; ``text``: what is told then."""
     return any(text in fault for seed in range(6) for fault in play(folder / str(seed), seed).faults)
+
+
+async def cut_from_the_engine(folder: Path) -> Figures:
+    """Cut a node off from the engine alone, under calls of half a minute, for longer than orphans are left alone."""
+    plan = Plan("cut", sessions=12, legs=12, length_s=30.0, lasts_s=2.0, slot_s=0.25, nodes=3, unsure=0.0)
+    world = World(plan, random.Random(2), folder)
+
+    async def cut() -> None:
+        await asyncio.sleep(10.0)
+        world.core.cut_off("n0", True)
+        await asyncio.sleep(20.0)
+        world.core.cut_off("n0", False)
+
+    cutting = asyncio.create_task(cut())
+    figures = await world.run()
+    await cutting
+    return figures
+
+
+def test_a_node_that_the_engine_alone_does_not_hear_of_keeps_its_calls_and_loses_them_if_it_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = run(cut_from_the_engine(tmp_path / "right"))
+    assert figures.faults == []
+    assert figures.take_overs == 0
+
+    async def silence(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(Node, "ask_dead", silence)
+    assert any("which answers" in fault for fault in run(cut_from_the_engine(tmp_path / "wrong")).faults)
 
 
 async def claimed_at_once(folder: Path) -> Figures:

@@ -21,7 +21,7 @@ from wavstream.cluster.kept_aside import KeptAside
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.ownership import shard_of
-from wavstream.cluster.take_over import TakeOvers
+from wavstream.cluster.take_over import AskDead, TakeOvers
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
@@ -81,9 +81,13 @@ class NodeJournals:
         recorder: Recorder,
         sessions: Sessions,
         recovery: Recovery,
+        ask_dead: AskDead,
         now_us: Callable[[], int],
     ) -> None:
-        """Be told of what is recorded here, and decide what is published; before anything is."""
+        """Be told of what is recorded here, and decide what is published; before anything is.
+
+        ``ask_dead`` asks a node that counts as dead which sessions it has.
+        """
         catalog.recordings.are_of(self._rows)
         catalog.uploads.are_of(self._node)
         publisher.ask_whose(self._rows.is_ours)
@@ -113,6 +117,7 @@ class NodeJournals:
             sessions=sessions,
             recorder=recorder,
             recovery=recovery,
+            ask_dead=ask_dead,
             now_us=now_us,
         )
         recovery.ask_first(self.take_overs.ask)
