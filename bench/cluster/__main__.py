@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import random
@@ -35,7 +36,7 @@ def stages(sessions: int) -> list[Plan]:
             big,
             legs=2000,
             length_s=5.0,
-            slot_s=0.25,
+            slot_s=0.5,
             nodes=6,
             kills_every_s=8.0,
             cuts_every_s=30.0,
@@ -122,6 +123,7 @@ def main() -> int:
             sys.executable, [sys.executable, "-m", "bench.cluster", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"}
         )
     seed = random.SystemRandom().randrange(1 << 31) if options.seed is None else options.seed
+    gc.set_threshold(200_000, 20, 50)  # millions of small things are made, and few of them are rings
     if not options.log:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     print(f"seed {seed}", flush=True)

@@ -178,7 +178,7 @@ class Core:
             return
         loop = asyncio.get_running_loop()
         watcher.next_at_s = max(watcher.next_at_s + 1e-6, loop.time() + self.dice.uniform(0.001, 0.02))
-        loop.call_at(watcher.next_at_s, self._hear, watcher, entry, revision, context=watcher.process.context.copy())
+        loop.call_at(watcher.next_at_s, self._hear, watcher, entry, revision, context=watcher.process.context)
 
     def _hear(self, watcher: _Watcher, entry: Entry, revision: int) -> None:
         if not watcher.process.is_dead and revision >= watcher.answered.get(entry.key, 0):  # rule 3

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ from wavstream.cluster.ownership import hash_of, shard_of
 from wavstream.cluster.take_over import TakeOvers
 from wavstream.errors import DependencyError, StoreError, TakenElsewhere
 from wavstream.journal.journal import Journal
-from wavstream.journal.raw_batches import batches_from
+from wavstream.journal.raw_batches import raw_batches
 from wavstream.journal.records import RECORD, RecordKind
 from wavstream.journal.segment_reader import read_header_of
 from wavstream.journal.segments import SegmentFile, delete_segments, journals_in, segment_path
@@ -255,7 +256,7 @@ class Node:
             life=self.life,
             joiner=Joiner(engine_log, node=name, store=store, folder=self.folder, spool=self.folder / "spool"),
             rows=rows,
-            aside=KeptAside(self.folder, rows=rows, removals=Removals()),
+            aside=KeptAside(self.folder, rows=rows, removals=Removals(), kept=timedelta(days=1)),
             copier=self.copier,
             body=self.body,
             folder=self.folder,
@@ -435,7 +436,7 @@ class Node:
         call.visit()
         if self.copier.copied_through(journal.key) >= journal.next_number - 1 and self._is_ours(call):
             self.world.stop_acknowledged(call.session_id)
-        told = self._read(journal.key)
+        told = self._read(journal.key, journal.loop_segment)
         if not await self._save(call, "started") or not await self._save(call, "completed"):
             return
         while self._is_ours(call):
@@ -449,15 +450,24 @@ class Node:
         self.world.finished(call.session_id)
         self.leases.needed.pop(journal.key, None)
         await self._until(lambda: self._clear(call.session_id))
-        self._delete(journal.key)
+        for segment in self._segments(journal.key, journal.loop_segment):
+            segment_path(self.folder, journal.key, segment).unlink(missing_ok=True)
         await self.owners.release(call.session_id)
         self.calls.pop(call.session_id, None)
 
     def _is_ours(self, call: Call) -> bool:
         return self.calls.get(call.session_id) is call and self.owners.is_own(call.session_id)
 
-    def _read(self, key: str) -> Told:
-        return told_by([each.payload for each in batches_from(self.folder, key, 0, 0, max_bytes=1 << 40)])
+    def _read(self, key: str, last_segment: int) -> Told:
+        payloads: dict[int, bytes] = {}
+        for segment in self._segments(key, last_segment):
+            for each in raw_batches(segment_path(self.folder, key, segment), key, segment):
+                payloads.setdefault(each.number, each.payload)
+        return told_by([payloads[number] for number in sorted(payloads)])
+
+    def _segments(self, key: str, last: int) -> list[int]:
+        """Return which segments up to this one are here, without a look at all the others of the folder."""
+        return [each for each in range(1, last + 1) if segment_path(self.folder, key, each).exists()]
 
     async def take_in(self, _app_id: str, session_id: str, keys: Sequence[str], taken: Taken) -> None:
         """Go on with a session that was joined into the folder; ``Recovery.take_in``."""
@@ -468,7 +478,7 @@ class Node:
 
     def _go_on(self, session_id: str, keys: Sequence[str], taken: Taken) -> None:
         for key in keys:
-            start, told = taken.starts[key], self._read(key)
+            start, told = taken.starts[key], self._read(key, taken.starts[key].segment)
             journal = Journal(key=key, app_id=APP, session_id=session_id, segment=start.segment, number=start.batch)
             heard_us = told.ranges[-1][1] if told.ranges else 0
             call = self._begin(session_id, journal, heard_us=heard_us)
@@ -502,7 +512,7 @@ class Node:
 
         await self._until(ask)
         if found[0]:
-            self._delete(key)
+            delete_segments(self.folder, key)
             self.body.may_have_more(session_id)
             await self._until(lambda: self._clear(session_id))
             await self.owners.release(session_id)
@@ -511,9 +521,6 @@ class Node:
     async def _clear(self, session_id: str) -> None:
         if not await self.body.clear(session_id):
             raise StoreError("the session's parts are deleted later")
-
-    def _delete(self, key: str) -> None:
-        delete_segments(self.folder, key)
 
     @property
     def running(self) -> bool:

@@ -260,7 +260,11 @@ class World:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "spool").mkdir(exist_ok=True)
         node = self.nodes[name] = Node(self, name, folder)
-        node.process.spawn(node.run())
+        node.process.spawn(node.run()).add_done_callback(self._started)
+
+    def _started(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error  # of the simulation: the loop ends with it
 
     async def _live(self, session_id: str) -> None:
         """Talk for as long as the call lasts, at whichever node takes the leg."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -52,8 +53,9 @@ class NodeJournals:
         spool: Path,
         rows: Rows,
         removals: Removals,
+        kept: timedelta,
     ) -> None:
-        """``folder``: of the journals; ``rows``: which recordings are this node's."""
+        """``folder``: of the journals; ``rows``: which recordings are this node's; ``kept``: see ``KeptAside``."""
         self._settings = settings
         self._node = node
         self._owners = owners
@@ -62,7 +64,7 @@ class NodeJournals:
         self._folder = folder
         self._rows = rows
         self._joiner = Joiner(engine_log, node=node, store=store, folder=folder, spool=spool)
-        self.aside = KeptAside(folder, rows=rows, removals=removals)
+        self.aside = KeptAside(folder, rows=rows, removals=removals, kept=kept)
         self.body: Body | None = None
         self.copier = Copier(
             engine_log,

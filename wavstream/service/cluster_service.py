@@ -18,6 +18,7 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 
 import msgspec
 import structlog
@@ -159,6 +160,7 @@ class ClusterService:
             spool=folder.spool,
             rows=rows,
             removals=removals,
+            kept=timedelta(hours=self._settings.retention.hours),
         )
 
     def attach(
