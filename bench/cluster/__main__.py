@@ -128,17 +128,15 @@ def main() -> int:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     print(f"seed {seed}", flush=True)
     faults: list[str] = []
-    rows: list[str] = []
+    print(f"\nmedian / 99 of 100 / most\n\n{HEAD}", flush=True)
     for number, plan in enumerate(stages(options.sessions), 1):
         if options.stage in (None, number):
             began_s = time.process_time()
             world, figures = play(plan, random.Random(f"{seed} {number}"))
-            print(
-                f"stage {number}: {figures.lasted_s:.0f} s in {time.process_time() - began_s:.0f} s of CPU", flush=True
-            )
-            rows.append(row(plan, world, figures))
+            print(row(plan, world, figures), flush=True)
+            cpu_s = time.process_time() - began_s
+            print(f"stage {number}: {figures.lasted_s:.0f} s in {cpu_s:.0f} s of CPU", file=sys.stderr, flush=True)
             faults += figures.faults
-    print("\n" + "\n".join([HEAD, *rows]) + "\n\nmedian / 99 of 100 / most")
     for fault in faults[:20]:
         print(f"BROKEN: {fault}")
     return 1 if faults else 0

@@ -7,7 +7,8 @@
 4. *Nobody takes what is recorded*: a session whose owner records its leg, and answers at its door, stays with it,
    though the engine does not hear of that node.
 5. *Everything delivered, in order*: in the end each session has its file and its row, which was told of in order;
-   nothing is left of it in the table, in the bucket or in a queue. Within a subject each journal's batches go up.
+   nothing is left of it in the table, in the bucket or in a queue. Within a subject each journal's batches go up, and
+   between two of them is none that the bucket has not.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from bench.cluster.engine import Core
 from bench.cluster.node import Call, Node, Refused
 from bench.cluster.outside import FILES, Database, Store
 from wavstream.cluster.engine import Entry
-from wavstream.cluster.joining import FOLDER
+from wavstream.cluster.joining import FOLDER, folder_of, stored_of
 from wavstream.cluster.ownership import PREFIX, decode_owned, hash_of, key_of
-from wavstream.cluster.tail_message import Contents, unpack
+from wavstream.cluster.tail_message import Contents, TailBatch, unpack
 
 ANSWERS_FOR_S = 12.0
 """A node that was reached for so long has said what it has; beside ``ANSWER_S``, for writes that come late."""
@@ -221,9 +222,22 @@ class World:
         for batch in contents.batches:
             whose = subject, batch.key, batch.epoch, self._lives.get(key_of(batch.session_id), 0)
             place = batch.number, batch.offset
-            if place <= self._last_numbers.get(whose, (-1, 0)):  # 5
+            last = self._last_numbers.get(whose)
+            if last is not None and place <= last:  # 5
                 self._fault(f"batch {place} of {batch.key}, epoch {batch.epoch}, is behind a later one in {subject}")
+            elif last is not None and not self._has_stored(batch, last[0] + 1):
+                self._fault(f"batch {place} of {batch.key}, epoch {batch.epoch}, follows {last} in {subject}")
             self._last_numbers[whose] = place
+
+    def _has_stored(self, batch: TailBatch, first: int) -> bool:
+        """Return whether the bucket has all batches of a journal from this one on that are before the given one."""
+        missing = set(range(first, batch.number))
+        if missing:
+            for name in self.store.folders.get(folder_of(batch.session_id).rstrip("/"), ()):
+                stored = stored_of(name)
+                if stored is not None and stored.key == batch.key:
+                    missing -= set(range(stored.first, stored.below))
+        return not missing
 
     # ---- its course ------------------------------------------------------------------------------------------------
 

@@ -21,12 +21,13 @@ from bench.cluster.virtual_time import run
 from bench.cluster.world import Figures, Plan, World
 from tests.unit.cluster.support import CheckedLog, batch
 from wavstream.catalog.nodes import Owner
+from wavstream.cluster import tail
 from wavstream.cluster.joiner import Joiner
 from wavstream.cluster.joining import plan as plan_of
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.ownership import Held, Owned, Start, hash_of
 from wavstream.cluster.tail import Room, ShardTail
-from wavstream.cluster.tail_message import Fence
+from wavstream.cluster.tail_message import Fence, TailBatch, pack
 from wavstream.cluster.take_over import TakeOvers
 
 PLAN = Plan(
@@ -170,6 +171,41 @@ def test_a_message_that_is_sent_again_behind_its_own_copy_is_found(
     resolve = ShardTail.resolve
     monkeypatch.setattr(ShardTail, "resolve", lambda tail, _found, last: resolve(tail, (), last))
     assert broken(tmp_path, "behind a later one")
+
+
+OUTAGES = Plan(
+    "outages",
+    sessions=8,
+    legs=8,
+    length_s=60.0,
+    slot_s=1.0,
+    nodes=3,
+    lasts_s=250.0,
+    unsure=0.0,
+    tail_bytes=500,
+    outages=(
+        (20.0, 15.0, "engine"),
+        (50.0, 30.0, "database"),
+        (90.0, 60.0, "store"),
+        (180.0, 90.0, "store"),
+        (200.0, 40.0, "database"),
+        (210.0, 15.0, "engine"),
+    ),
+)
+"""The fourth stage in small: one after the other away, then all together, and nobody dies."""
+
+
+def test_all_is_delivered_in_order_after_outages_and_a_batch_that_is_left_out_is_found_though_nobody_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(World(OUTAGES, random.Random(4), tmp_path / "right").run()).faults == []
+
+    def careless(batches: list[TailBatch], *, stored_through: int = 0) -> bytes:
+        return pack([each for place, each in enumerate(batches) if place != 1], stored_through=stored_through)
+
+    monkeypatch.setattr(tail, "pack", careless)
+    faults = run(World(OUTAGES, random.Random(4), tmp_path / "wrong").run()).faults
+    assert any("follows" in fault for fault in faults)
 
 
 class Zombie:
