@@ -115,9 +115,14 @@ class Core:
         self.on_publish(node, subject, payload, self._sequence)
         return self._sequence
 
-    def messages(self, subject: str) -> list[Logged]:
-        """Return what a subject has."""
-        return [logged for _, logged in self._alive(subject)]
+    def messages(self, subject: str, after: int) -> list[Logged]:
+        """Return what a subject has behind a sequence."""
+        found: list[Logged] = []
+        for _, logged in reversed(self._alive(subject)):  # most ask for the last few of thousands
+            if logged.sequence <= after:
+                break
+            found.append(logged)
+        return found[::-1]
 
     def last(self, subject: str) -> int:
         """Return a subject's last sequence."""
@@ -173,7 +178,7 @@ class Core:
             return
         loop = asyncio.get_running_loop()
         watcher.next_at_s = max(watcher.next_at_s + 1e-6, loop.time() + self.dice.uniform(0.001, 0.02))
-        loop.call_at(watcher.next_at_s, self._hear, watcher, entry, revision, context=watcher.process.context.copy())
+        loop.call_at(watcher.next_at_s, self._hear, watcher, entry, revision, context=watcher.process.context)
 
     def _hear(self, watcher: _Watcher, entry: Entry, revision: int) -> None:
         if not watcher.process.is_dead and revision >= watcher.answered.get(entry.key, 0):  # rule 3
@@ -254,9 +259,8 @@ class SimLog:
     async def read(self, subject: str, *, after: int = 0) -> AsyncIterator[Logged]:
         """See ``Log``."""
         await self._link.reach()
-        for logged in self._link.core.messages(subject):
-            if logged.sequence > after:
-                yield logged
+        for logged in self._link.core.messages(subject, after):
+            yield logged
 
 
 class SimTable:

@@ -8,6 +8,7 @@ list of those. Rules:
 3. A file is made from the local journal; then its row is written, then the file is uploaded, then its row says so, and
    only then the journal goes, the bucket's part first, and the session's entry last.
 4. A process that is started again asks for each session of which it has a journal before it answers anybody.
+5. A leg waits at the node that it has reached until somebody has its session, so long as ``cluster.claim_wait_s``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ from bench.cluster.virtual_time import Process
 from wavstream.catalog.nodes import Owner
 from wavstream.cluster.body import Body
 from wavstream.cluster.copier import Copier
-from wavstream.cluster.engine import EntryChanged
+from wavstream.cluster.engine import EngineAway, EntryChanged
 from wavstream.cluster.joiner import Joiner
 from wavstream.cluster.kept_aside import KeptAside
 from wavstream.cluster.membership import NodeState
@@ -38,10 +40,10 @@ from wavstream.cluster.ownership import hash_of, shard_of
 from wavstream.cluster.take_over import TakeOvers
 from wavstream.errors import DependencyError, StoreError, TakenElsewhere
 from wavstream.journal.journal import Journal
-from wavstream.journal.raw_batches import batches_from
+from wavstream.journal.raw_batches import raw_batches
 from wavstream.journal.records import RECORD, RecordKind
 from wavstream.journal.segment_reader import read_header_of
-from wavstream.journal.segments import SegmentFile, journals_in, segment_path
+from wavstream.journal.segments import SegmentFile, delete_segments, journals_in, segment_path
 from wavstream.recovery.restoring import Taken
 from wavstream.removals import Removals
 
@@ -52,6 +54,9 @@ APP = "app"
 WAITS_FOR_LEG_S = 10.0
 RETRY_S = 1.0
 _EMPTY_FOR_S = 10.0
+CLAIM_WAIT_S = 5.0
+LOOK_S = 0.1
+"""How often a leg that waits looks again, as in ``hand_overs``."""
 SHARDS = 8
 
 
@@ -104,6 +109,7 @@ class Call:
     def __init__(self, node: Node, session_id: str, journal: Journal, *, heard_us: int = 0) -> None:
         self.node = node
         self.session_id = session_id
+        self.shard = shard_of(session_id, SHARDS)
         self.journal = journal
         self.file: SegmentFile | None = None
         self.leg: Leg | None = None
@@ -198,6 +204,7 @@ class Node:
         self.process = Process(name)
         self.calls: dict[str, Call] = {}
         self.is_up = False
+        self.up_since_s = 0.0
         self.leases = _Leases()
         self._wanted: set[str] = set()
         """Sessions of which a leg is being taken."""
@@ -211,7 +218,7 @@ class Node:
         world, name = self.world, self.name
         table: Any = SimTable(world.core, self.process)
         engine_log: Any = SimLog(world.core, self.process)
-        self.owners = Owners(table, node=name, shards=SHARDS, claim_wait_s=5.0)
+        self.owners = Owners(table, node=name, shards=SHARDS, claim_wait_s=CLAIM_WAIT_S)
         self.life = NodeLife(
             table,
             state=NodeState(name=name, installation=name),
@@ -249,18 +256,19 @@ class Node:
             life=self.life,
             joiner=Joiner(engine_log, node=name, store=store, folder=self.folder, spool=self.folder / "spool"),
             rows=rows,
-            aside=KeptAside(self.folder, rows=rows, removals=Removals()),
+            aside=KeptAside(self.folder, rows=rows, removals=Removals(), kept=timedelta(days=1)),
             copier=self.copier,
             body=self.body,
             folder=self.folder,
             sessions=sessions,
             recorder=parts,
             recovery=parts,
+            ask_dead=self.ask_dead,
         )
         await self._until(self.owners.start)
         await self._until(self.life.start)
         await self._bring_back()
-        self.is_up = True
+        self.is_up, self.up_since_s = True, self.now_s()
         for work in (
             self.take_overs.run,
             self.body.run,
@@ -293,8 +301,8 @@ class Node:
             slot_s = self.world.slot_s
             await asyncio.sleep(slot_s * shard / SHARDS)
             while True:
-                for session_id, call in list(self.calls.items()):
-                    if not call.is_ended and shard_of(session_id, SHARDS) == shard:
+                for call in list(self.calls.values()):
+                    if call.shard == shard and not call.is_ended:
                         call.visit()
                         if call.leg is None and self.now_s() - call.silent_since_s >= WAITS_FOR_LEG_S:
                             self._end(call)
@@ -313,6 +321,15 @@ class Node:
                 await self.owners.release(session_id)
             empty = now_empty
 
+    async def ask_dead(self, name: str) -> set[str] | None:
+        """Ask another node at its door which sessions it has; None: it does not answer."""
+        other = self.world.nodes.get(name)
+        await asyncio.sleep(0.005)
+        if other is None or not other.is_up or self.world.is_cut(self.name, name):
+            await asyncio.sleep(RETRY_S)
+            return None
+        return {each for each in {*other.calls, *other.take_overs.busy} if other.owners.is_own(each)}
+
     # ---- legs ------------------------------------------------------------------------------------------------------
 
     async def accept(self, leg: Leg, *, is_relayed: bool = False) -> Call:
@@ -324,23 +341,30 @@ class Node:
             self._wanted.discard(leg.session_id)
 
     async def _accept(self, leg: Leg, *, is_relayed: bool) -> Call:
+        """Find a leg its place, as ``HandOvers`` does: it waits here while nobody takes it (rule 5)."""
         session_id = leg.session_id
+        give_up_s = self.now_s() + CLAIM_WAIT_S
         while True:
             try:
                 owned = self.owners.owner(session_id) or await self.owners.claim(session_id, APP)
                 if owned.node == self.name and (owned.holder.is_joined or session_id in self.take_overs.busy):
                     return await self._take_leg(leg)
-                if owned.node != self.name and self.life.is_alive(owned.node):
-                    other = self.world.nodes.get(owned.node)
-                    if is_relayed or other is None or not other.is_up or self.world.is_cut(self.name, owned.node):
-                        raise Refused
+                if owned.node == self.name or not self.life.is_alive(owned.node):
+                    await self.take_overs.take(owned)
+                    continue
+                other = self.world.nodes.get(owned.node)
+                if is_relayed:
+                    raise Refused
+                if other is not None and other.is_up and not self.world.is_cut(self.name, owned.node):
                     leg.via = self
                     return await other.process.spawn(other.accept(leg, is_relayed=True))
-                await self.take_overs.take(owned)
-            except EntryChanged:
-                continue
+            except (EntryChanged, EngineAway):
+                pass
             except DependencyError as error:
                 raise Refused from error
+            if self.now_s() >= give_up_s:
+                raise Refused
+            await asyncio.sleep(LOOK_S)
 
     async def _take_leg(self, leg: Leg) -> Call:
         session_id = leg.session_id
@@ -412,7 +436,7 @@ class Node:
         call.visit()
         if self.copier.copied_through(journal.key) >= journal.next_number - 1 and self._is_ours(call):
             self.world.stop_acknowledged(call.session_id)
-        told = self._read(journal.key)
+        told = self._read(journal.key, journal.loop_segment)
         if not await self._save(call, "started") or not await self._save(call, "completed"):
             return
         while self._is_ours(call):
@@ -426,15 +450,24 @@ class Node:
         self.world.finished(call.session_id)
         self.leases.needed.pop(journal.key, None)
         await self._until(lambda: self._clear(call.session_id))
-        self._delete(journal.key)
+        for segment in self._segments(journal.key, journal.loop_segment):
+            segment_path(self.folder, journal.key, segment).unlink(missing_ok=True)
         await self.owners.release(call.session_id)
         self.calls.pop(call.session_id, None)
 
     def _is_ours(self, call: Call) -> bool:
         return self.calls.get(call.session_id) is call and self.owners.is_own(call.session_id)
 
-    def _read(self, key: str) -> Told:
-        return told_by([each.payload for each in batches_from(self.folder, key, 0, 0, max_bytes=1 << 40)])
+    def _read(self, key: str, last_segment: int) -> Told:
+        payloads: dict[int, bytes] = {}
+        for segment in self._segments(key, last_segment):
+            for each in raw_batches(segment_path(self.folder, key, segment), key, segment):
+                payloads.setdefault(each.number, each.payload)
+        return told_by([payloads[number] for number in sorted(payloads)])
+
+    def _segments(self, key: str, last: int) -> list[int]:
+        """Return which segments up to this one are here, without a look at all the others of the folder."""
+        return [each for each in range(1, last + 1) if segment_path(self.folder, key, each).exists()]
 
     async def take_in(self, _app_id: str, session_id: str, keys: Sequence[str], taken: Taken) -> None:
         """Go on with a session that was joined into the folder; ``Recovery.take_in``."""
@@ -445,7 +478,7 @@ class Node:
 
     def _go_on(self, session_id: str, keys: Sequence[str], taken: Taken) -> None:
         for key in keys:
-            start, told = taken.starts[key], self._read(key)
+            start, told = taken.starts[key], self._read(key, taken.starts[key].segment)
             journal = Journal(key=key, app_id=APP, session_id=session_id, segment=start.segment, number=start.batch)
             heard_us = told.ranges[-1][1] if told.ranges else 0
             call = self._begin(session_id, journal, heard_us=heard_us)
@@ -479,7 +512,7 @@ class Node:
 
         await self._until(ask)
         if found[0]:
-            self._delete(key)
+            delete_segments(self.folder, key)
             self.body.may_have_more(session_id)
             await self._until(lambda: self._clear(session_id))
             await self.owners.release(session_id)
@@ -488,10 +521,6 @@ class Node:
     async def _clear(self, session_id: str) -> None:
         if not await self.body.clear(session_id):
             raise StoreError("the session's parts are deleted later")
-
-    def _delete(self, key: str) -> None:
-        for segment in journals_in(self.folder).journals.get(key, ()):
-            segment_path(self.folder, key, segment).unlink(missing_ok=True)
 
     @property
     def running(self) -> bool:

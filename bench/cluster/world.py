@@ -4,8 +4,11 @@
 2. *No sample twice*: what a file has goes up, and each session has one file.
 3. *Nothing acknowledged lost*: what was in the tail when its writer was told so is in the file, and a stop that was
    answered is one.
-4. *Everything delivered, in order*: in the end each session has its file and its row, which was told of in order;
-   nothing is left of it in the table, in the bucket or in a queue. Within a subject each journal's batches go up.
+4. *Nobody takes what is recorded*: a session whose owner records its leg, and answers at its door, stays with it,
+   though the engine does not hear of that node.
+5. *Everything delivered, in order*: in the end each session has its file and its row, which was told of in order;
+   nothing is left of it in the table, in the bucket or in a queue. Within a subject each journal's batches go up, and
+   between two of them is none that the bucket has not.
 """
 
 from __future__ import annotations
@@ -25,10 +28,12 @@ from bench.cluster.engine import Core
 from bench.cluster.node import Call, Node, Refused
 from bench.cluster.outside import FILES, Database, Store
 from wavstream.cluster.engine import Entry
-from wavstream.cluster.joining import FOLDER
+from wavstream.cluster.joining import FOLDER, folder_of, stored_of
 from wavstream.cluster.ownership import PREFIX, decode_owned, hash_of, key_of
-from wavstream.cluster.tail_message import Contents, unpack
+from wavstream.cluster.tail_message import Contents, TailBatch, unpack
 
+ANSWERS_FOR_S = 12.0
+"""A node that was reached for so long has said what it has; beside ``ANSWER_S``, for writes that come late."""
 SETTLES_S = 300
 """How long after the last fault everything has to be delivered."""
 
@@ -135,6 +140,8 @@ class World:
         self.figures = Figures()
         self._cuts: set[str] = set()
         """Nodes that nobody reaches."""
+        self._reached_since_s: dict[str, float] = {}
+        """When nodes were reached again."""
         self._seen: defaultdict[str, Seen] = defaultdict(Seen)
         self._legs: list[Leg] = []
         self._connected = 0
@@ -192,6 +199,19 @@ class World:
             if has != owned.node or owned.node != node:  # 1
                 self._fault(f"epoch {owned.epoch} of {owned.session_id} is {has}'s and {owned.node}'s, says {node}")
 
+            if len(owned.held) > 1 and self._is_recorded(owned.held[-2].node, owned.session_id):  # 4
+                self._fault(f"{node} takes {owned.session_id}, whose leg is at {owned.held[-2].node}, which answers")
+
+    def _is_recorded(self, holder: str, session_id: str) -> bool:
+        """Return whether a node has the leg of a session, and was reached for long enough to say so."""
+        node = self.nodes[holder]
+        call = node.calls.get(session_id)
+        if not node.is_up or holder in self._cuts or call is None or call.leg is None:
+            return False
+        leg_since_s = call.leg.began_s + call.leg.connected_us / 1e6
+        since_s = max(node.up_since_s, self._reached_since_s.get(holder, 0.0), leg_since_s)
+        return asyncio.get_running_loop().time() - since_s > ANSWERS_FOR_S
+
     def _saw_message(self, node: str, subject: str, payload: bytes, sequence: int) -> None:
         contents = unpack(payload)
         if not isinstance(contents, Contents):
@@ -202,9 +222,22 @@ class World:
         for batch in contents.batches:
             whose = subject, batch.key, batch.epoch, self._lives.get(key_of(batch.session_id), 0)
             place = batch.number, batch.offset
-            if place <= self._last_numbers.get(whose, (-1, 0)):  # 4
+            last = self._last_numbers.get(whose)
+            if last is not None and place <= last:  # 5
                 self._fault(f"batch {place} of {batch.key}, epoch {batch.epoch}, is behind a later one in {subject}")
+            elif last is not None and not self._has_stored(batch, last[0] + 1):
+                self._fault(f"batch {place} of {batch.key}, epoch {batch.epoch}, follows {last} in {subject}")
             self._last_numbers[whose] = place
+
+    def _has_stored(self, batch: TailBatch, first: int) -> bool:
+        """Return whether the bucket has all batches of a journal from this one on that are before the given one."""
+        missing = set(range(first, batch.number))
+        if missing:
+            for name in self.store.folders.get(folder_of(batch.session_id).rstrip("/"), ()):
+                stored = stored_of(name)
+                if stored is not None and stored.key == batch.key:
+                    missing -= set(range(stored.first, stored.below))
+        return not missing
 
     # ---- its course ------------------------------------------------------------------------------------------------
 
@@ -241,7 +274,11 @@ class World:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "spool").mkdir(exist_ok=True)
         node = self.nodes[name] = Node(self, name, folder)
-        node.process.spawn(node.run())
+        node.process.spawn(node.run()).add_done_callback(self._started)
+
+    def _started(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error  # of the simulation: the loop ends with it
 
     async def _live(self, session_id: str) -> None:
         """Talk for as long as the call lasts, at whichever node takes the leg."""
@@ -337,6 +374,7 @@ class World:
                     leg.drop()
         await asyncio.sleep(self.dice.choice([1.0, 4.0, 20.0]))
         self._cuts.discard(name)
+        self._reached_since_s[name] = asyncio.get_running_loop().time()
         self.core.cut_off(name, False)
 
     async def _outage(self, at_s: float, for_s: float, what: str) -> None:
@@ -379,7 +417,7 @@ class World:
                 if seen.acknowledged or "completed" in states:
                     self._fault(f"session {session_id} has no file; its row was {states}")
                 continue
-            if states != ["started", "completed", "stored"]:  # 4
+            if states != ["started", "completed", "stored"]:  # 5
                 self._fault(f"session {session_id} was told of as {states}")
             ranges: list[tuple[int, int]] = [(start, end) for start, end in msgspec.json.decode(content)]
             for (_, end), (start, _) in pairwise(ranges):

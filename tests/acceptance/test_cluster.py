@@ -15,6 +15,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.acceptance.test_all_workers import metrics
+from tests.acceptance.test_rolling_restart import drain
+from tests.support.events import events
 from tests.support.nodes import cluster, owner_of
 from tests.support.postgres import shared_postgres
 from tests.support.receiver import Receiver
@@ -154,6 +156,36 @@ async def test_live_audio_is_heard_at_any_node_and_who_reads_none_of_it_holds_up
             writer.transport.abort()
         samples, _ = await b.listen(recording)
         assert len(samples) >= 5 * RATE_HZ
+
+
+async def test_what_is_live_is_seen_at_any_node_and_quotas_and_readiness_are_each_nodes_own(
+    tmp_path: Path, weed: Weed
+) -> None:
+    async with cluster(tmp_path, weed, "a", "b", quotas__recordings=1) as (nodes, _):
+        a, b = nodes["a"], nodes["b"]
+        recording = await a.start("call-1")
+        async with a.connect("/media/pcm/call-1/caller") as socket, events(b.http) as seen:
+            speaking = asyncio.create_task(speak(socket, noise(30.0, seed=4)))
+            await seen.until(lambda told: told.codes("call-1") == [None])
+            session = seen.sessions["call-1"]
+            assert [each["id"] for each in session["recordings"]] == [recording["id"]]
+            (track,) = session["legs"][0]["tracks"]
+            await seen.until(lambda told: (told.meters.get(track["meter"]) or [0, None])[1] is not None)
+            meter, rms, peak, *_ = seen.meters[track["meter"]]
+            assert (meter, -30 < rms <= peak <= 0) == (track["meter"], True)
+            speaking.cancel()
+            socket.transport.abort()
+            await seen.until(lambda told: told.codes("call-1") == ["away"])
+
+        # The app is at its quota where its recording is, and another node has as much again.
+        refused = await a.http.post("/v1/recordings", json={"session_id": "call-2"})
+        assert (refused.status_code, "quotas.recordings is 1" in refused.text) == (429, True), refused.text
+        await b.start("call-3")
+
+        assert await drain(nodes, "b", "--wait", "0") == 0
+        assert (await b.http.get("/readyz")).status_code == 503
+        told = (await a.http.get("/readyz")).json()
+        assert (told["ready"], told["reasons"]) == (True, [])
 
 
 async def test_a_key_that_is_made_at_one_node_opens_at_all_and_ends_at_all(tmp_path: Path, weed: Weed) -> None:

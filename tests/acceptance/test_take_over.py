@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.acceptance.test_all_workers import metrics
 from tests.support.kills import Noted, Watch, heard_of
 from tests.support.nodes import Cluster, cluster
 from tests.support.recorder import Recorder, hear
@@ -28,6 +29,23 @@ async def talk(client: Recorder, voices: dict[str, NDArray[np.int16]]) -> dict[s
     start_s = asyncio.get_running_loop().time()
     await asyncio.gather(*(speak(noted[leg], voices[leg], start_s=start_s) for leg in voices))
     return {"sockets": sockets, "noted": noted}
+
+
+async def until_copied(client: Recorder) -> None:
+    """Wait until NATS has all that a node with one live call has recorded so far."""
+    before: dict[str, float] = {}
+
+    async def is_copied() -> bool:
+        now = await metrics(client)
+        told = before.setdefault("messages", now["cluster_tail_messages"])
+        # The first message may have begun before; the live call has one behind it, with all that was there by then.
+        return (
+            now["cluster_tail_messages"] >= told + 2
+            and not now["cluster_tail_bytes"]
+            and not now["cluster_engine_away"]
+        )
+
+    await until(is_copied)
 
 
 async def kill_under_a_call(nodes: Cluster, name: str, voices: dict[str, NDArray[np.int16]]) -> dict[str, int]:
@@ -171,7 +189,8 @@ async def test_what_is_said_while_nats_is_away_is_there_after_a_kill(tmp_path: P
         await nodes["a"].start("call-77")  # answered without
         nats.start()
         await both(third)
-        await asyncio.sleep(3)  # it has caught up; nothing tells
+        await nodes["a"].until_received("call-77", 8_000, legs=2)
+        await until_copied(nodes["a"])
         await nodes.kill("a")
         for socket in sockets.values():
             socket.transport.abort()

@@ -54,6 +54,16 @@ def test_a_bound_says_what_happens_at_it_and_is_reached_by_a_test(row: list[str]
         assert not test or test in functions_in(module)
 
 
+def test_what_is_promised_of_bad_input_to_a_cluster_names_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "cluster-failure.md").read_text("utf-8").partition("## Bad input")[2]
+    lines = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    assert lines
+    for line in lines:
+        found = re.findall(r"`(tests/[a-z_/0-9]+\.py)(?:::(test_\w+))?`", line.rsplit(" | ", 1)[1])
+        assert found, line
+        assert all(not test or test in functions_in(module) for module, test in found), line
+
+
 def test_every_setting_that_is_a_bound_has_a_row() -> None:
     told = set().union(*(settings_of(row) for row in rows()))
     bounds = {name for name in names() if name.split(".")[0] in TABLES and not name.startswith("quotas.apps")}

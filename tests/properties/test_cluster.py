@@ -16,16 +16,18 @@ import structlog
 from bench.cluster import outside
 from bench.cluster.__main__ import row, stages
 from bench.cluster.engine import Core
+from bench.cluster.node import Node
 from bench.cluster.virtual_time import run
 from bench.cluster.world import Figures, Plan, World
 from tests.unit.cluster.support import CheckedLog, batch
 from wavstream.catalog.nodes import Owner
+from wavstream.cluster import tail
 from wavstream.cluster.joiner import Joiner
 from wavstream.cluster.joining import plan as plan_of
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.ownership import Held, Owned, Start, hash_of
 from wavstream.cluster.tail import Room, ShardTail
-from wavstream.cluster.tail_message import Fence
+from wavstream.cluster.tail_message import Fence, TailBatch, pack
 from wavstream.cluster.take_over import TakeOvers
 
 PLAN = Plan(
@@ -68,6 +70,37 @@ def test_the_rules_hold_over_kills_partitions_and_outages(tmp_path: Path, seed: 
 def broken(folder: Path, text: str) -> bool:
     """Return whether a rule falls, in the first seeds of which one does so; ``text``: what is told then."""
     return any(text in fault for seed in range(6) for fault in play(folder / str(seed), seed).faults)
+
+
+async def cut_from_the_engine(folder: Path) -> Figures:
+    """Cut a node off from the engine alone, under calls of half a minute, for longer than orphans are left alone."""
+    plan = Plan("cut", sessions=12, legs=12, length_s=30.0, lasts_s=2.0, slot_s=0.25, nodes=3, unsure=0.0)
+    world = World(plan, random.Random(2), folder)
+
+    async def cut() -> None:
+        await asyncio.sleep(10.0)
+        world.core.cut_off("n0", True)
+        await asyncio.sleep(20.0)
+        world.core.cut_off("n0", False)
+
+    cutting = asyncio.create_task(cut())
+    figures = await world.run()
+    await cutting
+    return figures
+
+
+def test_a_node_that_the_engine_alone_does_not_hear_of_keeps_its_calls_and_loses_them_if_it_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = run(cut_from_the_engine(tmp_path / "right"))
+    assert figures.faults == []
+    assert figures.take_overs == 0
+
+    async def silence(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(Node, "ask_dead", silence)
+    assert any("which answers" in fault for fault in run(cut_from_the_engine(tmp_path / "wrong")).faults)
 
 
 async def claimed_at_once(folder: Path) -> Figures:
@@ -138,6 +171,41 @@ def test_a_message_that_is_sent_again_behind_its_own_copy_is_found(
     resolve = ShardTail.resolve
     monkeypatch.setattr(ShardTail, "resolve", lambda tail, _found, last: resolve(tail, (), last))
     assert broken(tmp_path, "behind a later one")
+
+
+OUTAGES = Plan(
+    "outages",
+    sessions=8,
+    legs=8,
+    length_s=60.0,
+    slot_s=1.0,
+    nodes=3,
+    lasts_s=250.0,
+    unsure=0.0,
+    tail_bytes=500,
+    outages=(
+        (20.0, 15.0, "engine"),
+        (50.0, 30.0, "database"),
+        (90.0, 60.0, "store"),
+        (180.0, 90.0, "store"),
+        (200.0, 40.0, "database"),
+        (210.0, 15.0, "engine"),
+    ),
+)
+"""The fourth stage in small: one after the other away, then all together, and nobody dies."""
+
+
+def test_all_is_delivered_in_order_after_outages_and_a_batch_that_is_left_out_is_found_though_nobody_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(World(OUTAGES, random.Random(4), tmp_path / "right").run()).faults == []
+
+    def careless(batches: list[TailBatch], *, stored_through: int = 0) -> bytes:
+        return pack([each for place, each in enumerate(batches) if place != 1], stored_through=stored_through)
+
+    monkeypatch.setattr(tail, "pack", careless)
+    faults = run(World(OUTAGES, random.Random(4), tmp_path / "wrong").run()).faults
+    assert any("follows" in fault for fault in faults)
 
 
 class Zombie:

@@ -124,6 +124,11 @@ class Nodes:
         found = await self._database.read(lambda connection: {*connection.execute(statement).scalars()})
         return found.issuperset(recording_ids)
 
+    async def knows_any(self, recording_ids: Sequence[str]) -> bool:
+        """Return whether there is a row of one of these recordings."""
+        statement = select(_COLUMNS.id).where(_COLUMNS.id.in_(recording_ids)).limit(1)
+        return await self._database.read(lambda connection: connection.execute(statement).first() is not None)
+
 
 def _run(statement: Update, connection: Connection) -> None:
     connection.execute(statement)

@@ -161,12 +161,16 @@ class Recordings:
         """
         if self._stored is None:
             # As a write, so that no other write comes between the sum and what is added to it.
-            self._stored = await self._database.write(_sum_stored)
+            self._stored = await self._database.write(self._sum_stored)
         return Counter(self._stored)
 
     async def sum_stored(self) -> None:
         """Sum them up anew: other processes save and erase too. Takes a second of a reader for a million rows."""
-        self._stored = await self._database.read(_sum_stored)
+        self._stored = await self._database.read(self._sum_stored)
+
+    def _sum_stored(self, connection: Connection) -> Counter[str]:
+        here = _SUM_STORED if self._nodes is None else _SUM_STORED.where(self._nodes.own())
+        return Counter({app_id: int(size or 0) for app_id, size in connection.execute(here)})
 
     def give_back(self, freed: Mapping[str, int]) -> None:
         """Count the bytes of files that were erased or uploaded, by app, no more."""
@@ -359,10 +363,6 @@ class Recordings:
             return tuple(StoredDay(utc(day * _DAY_US).date(), count, int(size or 0)) for day, count, size in rows)
 
         return await self._database.read(read)
-
-
-def _sum_stored(connection: Connection) -> Counter[str]:
-    return Counter({app_id: int(size or 0) for app_id, size in connection.execute(_SUM_STORED)})
 
 
 def stored_before(connection: Connection, recording: Recording) -> int:

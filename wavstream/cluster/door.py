@@ -3,17 +3,18 @@
 1. Only whoever has proved itself (``preamble``) is listened to, within ``GREETING_S``; who has not, takes one of
    ``MOST_STRANGERS`` places until then, and one of them gives way to the next.
 2. Nothing is read beyond the words of the preamble and what it announces: what follows is the connection's own.
-3. The caller has its verdict before it lets go of anything: whoever dies, a connection is with one of the two. Where
-   only the verdict is lost it was with both: what was read of it is then read once more elsewhere.
+3. A connection is read by one of the two at most, whatever is lost on the way: the caller keeps it until it has the
+   verdict, and the called one begins when it is told that the caller has it (``GO``). Without a verdict the caller
+   tries again, and nothing has been read. Without the last word nobody reads it, and its peer sees what the death of a
+   server looks like. Read twice, a request would be done twice: two recordings of one start.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
-from typing import Protocol
+from collections.abc import Callable
 
 import structlog
 
@@ -39,12 +40,10 @@ class Refused(Exception):
         self.verdict = verdict
 
 
-class TakeCaller(Protocol):
-    """Decides about a connection of a node that has proved itself."""
-
-    def __call__(self, sock: socket.socket, header: Header, received: bytes) -> Verdict:
-        """Take it, which is from then on the taker's to close, or return why not."""
-        ...
+Decide = Callable[[Header], Verdict]
+"""Says whether what a node that has proved itself brings is taken."""
+TakeCaller = Callable[[socket.socket, Header, bytes], None]
+"""Takes a connection, which is from then on the taker's to close, and what was read of it."""
 
 
 async def call(address: str, key: bytes, header: Header, received: bytes = b"") -> socket.socket:
@@ -64,6 +63,7 @@ async def call(address: str, key: bytes, header: Header, received: bytes = b"") 
             verdict = Verdict((await _exactly(sock, 1))[0])
             if verdict is not Verdict.TAKEN:
                 raise Refused(verdict)
+            await loop.sock_sendall(sock, preamble.GO)
             return sock
     except BaseException as error:
         if sock is not None:
@@ -76,11 +76,12 @@ async def call(address: str, key: bytes, header: Header, received: bytes = b"") 
 class Door:
     """The listening socket of a node. Lives on the event loop."""
 
-    def __init__(self, name: str, *, key: bytes, listen: str, take: TakeCaller) -> None:
-        """Listen at ``host:port`` when it is opened; ``take`` is given whoever has proved itself."""
+    def __init__(self, name: str, *, key: bytes, listen: str, decide: Decide, take: TakeCaller) -> None:
+        """Listen at ``host:port`` when it is opened; ``take`` is given what ``decide`` lets in."""
         self._name = name
         self._key = key
         self._listen = listen
+        self._decide = decide
         self._take = take
         self._sock: socket.socket | None = None
         self._greeting: dict[asyncio.Task[None], None] = {}
@@ -158,6 +159,10 @@ class Door:
                 words = await _exactly(sock, size)
                 header = preamble.read_header(self._key, words, called=called, caller=caller, own=self._name)
                 received = await _exactly(sock, header.received_bytes)
+                verdict = self._decide(header)
+                await loop.sock_sendall(sock, bytes((verdict,)))
+                if verdict is Verdict.TAKEN:
+                    await _exactly(sock, len(preamble.GO))  # rule 3
         except BaseException as error:
             sock.close()
             if isinstance(error, BadPreamble):
@@ -166,19 +171,9 @@ class Door:
             elif not isinstance(error, OSError | TimeoutError):
                 raise
             return
-        self._decide(sock, header, received)
-
-    def _decide(self, sock: socket.socket, header: Header, received: bytes) -> None:
-        """Say what becomes of it, before anybody else writes to it (rule 3)."""
-        verdict = Verdict.NO_ROOM
-        kept = sock.dup()
-        try:
-            verdict = self._take(kept, header, received)
-        finally:
-            if verdict is not Verdict.TAKEN:
-                kept.close()
-            with contextlib.suppress(OSError):  # one byte has room; the caller may be gone
-                sock.send(bytes((verdict,)))
+        if verdict is Verdict.TAKEN:
+            self._take(sock, header, received)
+        else:
             sock.close()
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import structlog
 
-from wavstream.cluster.engine import EngineAway, Log
+from wavstream.cluster.engine import ANSWER_S, EngineAway, Log
 from wavstream.cluster.joining import FOLDER, Joined, JoinedJournal, Stored, folder_of, plan, stored_of
 from wavstream.cluster.ownership import Held, Owned, hash_of, tail_subject
 from wavstream.cluster.tail import stored_through_of
@@ -134,8 +134,11 @@ class Joiner:
         fence = Fence(by=self._node, sessions=reading.sessions, stored_through=told)
         while True:
             try:
-                sequence = await self._log.publish(subject, pack_fence(fence), after=None)
-            except EngineAway:  # it may be there: one more does no harm
+                async with asyncio.timeout(ANSWER_S):
+                    sequence = await self._log.publish(subject, pack_fence(fence), after=None)
+            except TimeoutError:  # it may be there: one more does no harm
+                continue
+            except EngineAway:
                 await asyncio.sleep(RETRY_S)
             else:
                 break

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from wavstream.cluster.kept_aside import KeptAside
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.ownership import shard_of
-from wavstream.cluster.take_over import TakeOvers
+from wavstream.cluster.take_over import AskDead, TakeOvers
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
@@ -52,8 +53,9 @@ class NodeJournals:
         spool: Path,
         rows: Rows,
         removals: Removals,
+        kept: timedelta,
     ) -> None:
-        """``folder``: of the journals; ``rows``: which recordings are this node's."""
+        """``folder``: of the journals; ``rows``: which recordings are this node's; ``kept``: see ``KeptAside``."""
         self._settings = settings
         self._node = node
         self._owners = owners
@@ -62,7 +64,7 @@ class NodeJournals:
         self._folder = folder
         self._rows = rows
         self._joiner = Joiner(engine_log, node=node, store=store, folder=folder, spool=spool)
-        self.aside = KeptAside(folder, rows=rows, removals=removals)
+        self.aside = KeptAside(folder, rows=rows, removals=removals, kept=kept)
         self.body: Body | None = None
         self.copier = Copier(
             engine_log,
@@ -81,9 +83,13 @@ class NodeJournals:
         recorder: Recorder,
         sessions: Sessions,
         recovery: Recovery,
+        ask_dead: AskDead,
         now_us: Callable[[], int],
     ) -> None:
-        """Be told of what is recorded here, and decide what is published; before anything is."""
+        """Be told of what is recorded here, and decide what is published; before anything is.
+
+        ``ask_dead`` asks a node that counts as dead which sessions it has.
+        """
         catalog.recordings.are_of(self._rows)
         catalog.uploads.are_of(self._node)
         publisher.ask_whose(self._rows.is_ours)
@@ -113,6 +119,7 @@ class NodeJournals:
             sessions=sessions,
             recorder=recorder,
             recovery=recovery,
+            ask_dead=ask_dead,
             now_us=now_us,
         )
         recovery.ask_first(self.take_overs.ask)

@@ -70,7 +70,7 @@ class Nodes:
     async def listen(self, at: str, *, key: bytes) -> None:
         """Let other nodes call at ``host:port``; raise OperatorError. ``key``: ``preamble.key_of``."""
         self._key = key
-        self._door = Door(self.name, key=key, listen=at, take=self._called)
+        self._door = Door(self.name, key=key, listen=at, decide=self._decide, take=self._called)
         await self._door.open()
 
     def join(self, life: NodeLife, owners: Owners, *, wait_s: float) -> None:
@@ -190,25 +190,24 @@ class Nodes:
         """Hand connections to this function that other nodes relay, and those whose session was claimed."""
         self.hand_overs.take_connection = take
 
-    def _called(self, sock: socket.socket, header: Header, received: bytes) -> Verdict:
-        """Take a connection of another node, or say why not."""
+    def _decide(self, header: Header) -> Verdict:
+        """Say whether a connection of another node is taken."""
         if not self._is_open:
             return Verdict.NO_ROOM
+        owned = None if header.purpose is Purpose.QUESTIONS else self._owners.owner(header.session_id)
+        if owned is not None and owned.node != self.name and self._life.is_alive(owned.node):
+            return Verdict.NOT_MINE
+        return Verdict.TAKEN
+
+    def _called(self, sock: socket.socket, header: Header, received: bytes) -> None:
+        """Take a connection of another node."""
         if header.purpose is Purpose.QUESTIONS:
             answering = Answering(header.sender, answers=self._answers)
             self._begin(answering.run(sock), f"questions of {header.sender}")
-            return Verdict.TAKEN
-        owned = self._owners.owner(header.session_id)
-        if owned is not None and owned.node != self.name and self._life.is_alive(owned.node):
-            return Verdict.NOT_MINE
-        peer, descriptor = RelayedPeer(header.host, header.hops), sock.detach()
-        # In a later turn: what it writes has to come behind the verdict.
-        asyncio.get_running_loop().call_soon(self._take_relayed, descriptor, received, header.is_answered, peer)
-        return Verdict.TAKEN
-
-    def _take_relayed(self, descriptor: int, received: bytes, is_answered: bool, peer: RelayedPeer) -> None:
+            return
         assert self.hand_overs.take_connection is not None
-        self.hand_overs.take_connection(descriptor, received, is_answered=is_answered, relayed=peer)
+        peer = RelayedPeer(header.host, header.hops)
+        self.hand_overs.take_connection(sock.detach(), received, is_answered=header.is_answered, relayed=peer)
 
     # ---- questions and news ------------------------------------------------------------------------------------
 
@@ -225,6 +224,17 @@ class Nodes:
             return await link.ask(question, body, wait_s=min(WAIT_S, wait_s or WAIT_S))
         except Unanswered as error:
             raise NodeUnavailable from error
+
+    async def ask_dead(self, name: str, question: str, *, wait_s: float) -> bytes:
+        """Return what a node answers that counts as dead, over a connection for this alone; raise NodeUnavailable."""
+        link = Link(name, connect=lambda: self._call_to_ask(name), wait_s=wait_s)
+        link.open()
+        try:
+            return await link.ask(question, b"", wait_s=wait_s)
+        except Unanswered as error:
+            raise NodeUnavailable from error
+        finally:
+            await link.close()
 
     async def ask_all(self, question: str, body: bytes = b"", *, wait_s: float | None = None) -> Mapping[int, bytes]:
         """Return what the others answer in time, by number."""

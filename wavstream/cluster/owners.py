@@ -1,7 +1,7 @@
 """Whose each session is: this node's claims, and what it hears of those of the others.
 
-1. A write whose answer does not come may count. The entry is read before anything else is done; what stands there and
-   is word for word what was to be written is a success.
+1. A write whose answer does not come, or not soon, may count. The entry is read before anything else is done; what
+   stands there and is word for word what was to be written is a success.
 2. What is written of one session is written in turn.
 3. While the engine is away, a session that nobody has is this node's after ``claim_wait_s``. Its entry is made later;
    whoever has made one by then has the session, and it is lost here as any other that was taken.
@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from wavstream.cluster.engine import EngineAway, Entry, EntryChanged, Table
+from wavstream.cluster.engine import ANSWER_S, EngineAway, Entry, EntryChanged, Table
 from wavstream.cluster.ownership import (
     PREFIX,
     Kind,
@@ -172,11 +172,14 @@ class Owners:
 
     async def _put(self, write: Write) -> None:
         try:
-            revision = await self._table.put(write.key, write.value, after=write.after)
-        except (EngineAway, EntryChanged):  # rule 1
+            async with asyncio.timeout(ANSWER_S):
+                revision = await self._table.put(write.key, write.value, after=write.after)
+        except (EngineAway, EntryChanged, TimeoutError) as error:  # rule 1
             entry = await self._table.get(write.key)
             self._changed(entry)
             if entry.value != write.value:
+                if isinstance(error, TimeoutError):
+                    raise EngineAway("no answer came in time") from error
                 raise
         else:
             self._changed(Entry(write.key, write.value, revision))

@@ -53,6 +53,10 @@ class Verdict(IntEnum):
     """It takes nothing now: it starts, stops, or is full."""
 
 
+GO = b"\x01"
+"""What the caller says when it has the verdict: only then what it has handed over is read (``door``, rule 3)."""
+
+
 class Header(msgspec.Struct, frozen=True, array_like=True):
     """Who calls whom, and what comes behind this."""
 

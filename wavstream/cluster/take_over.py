@@ -1,12 +1,12 @@
 """Takes over the sessions of nodes that are dead, and lets go of those that others have taken (docs/decisions/0029).
 
-1. A session is taken when one of its legs, or a request, comes here (``take``), or ``ORPHAN_S`` after its node has died
-   by the live node whose turn it is (``ownership.heir``). Whoever changes its entry first has it.
+1. A session is taken when one of its legs, or a request, comes here (``take``). What nobody asks for is taken some time
+   after its node has died (``orphans``), by the live node whose turn it is (``ownership.heir``). Whoever changes its
+   entry first has it.
 2. Then its rows are made ours, so that nothing of the earlier owner counts any more; its tails are fenced and read, its
    journal is joined into our folder, and the entry says from where on we write. Its streams are deferred from then on.
    What comes after that is the same recovery as after a crash of this machine, for one session.
-3. Those that are asked for within a moment are joined together, so that each tail is read once for all of them; of the
-   recoveries ``AT_ONCE`` run.
+3. Those that are asked for at about the same time are joined together (``joins``); of the recoveries ``AT_ONCE`` run.
 4. Who hears that another has a session that was ours does nothing more with it: no file, no row, no webhook. Its
    streams are closed, so that they connect again, and come to the new owner; its journal is kept aside until the file
    of each of its recordings is in the bucket.
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -31,8 +31,10 @@ from wavstream.cluster.body import Body
 from wavstream.cluster.copier import Copier
 from wavstream.cluster.engine import EngineAway, EntryChanged
 from wavstream.cluster.joiner import Found, Joiner, local_segments
+from wavstream.cluster.joins import Joins
 from wavstream.cluster.kept_aside import KeptAside
 from wavstream.cluster.node_life import NodeLife
+from wavstream.cluster.orphans import Orphans
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.ownership import Owned, Start, heir
 from wavstream.errors import DependencyError, TakenElsewhere
@@ -44,9 +46,7 @@ from wavstream.recovery.restoring import Taken
 from wavstream.sessions.deferred_stream import ANY
 from wavstream.sessions.registry import Sessions
 
-ORPHAN_S = 10.0
 AT_ONCE = 8
-GATHER_S = 0.02
 RETRY_S = 0.5
 RESTART_WAIT_S = 10.0
 """How long a restart waits for the engine before it goes on with what it has."""
@@ -55,6 +55,9 @@ _LOOK_S = 0.5
 _ORPHANS_AT_ONCE = 64
 
 T = TypeVar("T")
+
+AskDead = Callable[[str], Awaitable[Collection[str] | None]]
+"""Asks a node that counts as dead which sessions it has; None: it does not answer."""
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +80,7 @@ class TakeOvers:
         sessions: Sessions,
         recorder: Recorder,
         recovery: Recovery,
+        ask_dead: AskDead,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         """``folder``: of the journals; ``body`` None: there is no bucket; ``now_us``: the time of journals."""
@@ -84,7 +88,7 @@ class TakeOvers:
         self._node = node
         self._owners = owners
         self._life = life
-        self._joiner = joiner
+        self._joins = Joins(joiner)
         self._rows = rows
         self._aside = aside
         self._copier = copier
@@ -93,14 +97,13 @@ class TakeOvers:
         self._sessions = sessions
         self._recorder = recorder
         self._recovery = recovery
+        self._ask_dead = ask_dead
         self._taking: dict[str, asyncio.Future[None]] = {}
         """Sessions whose journal is being joined."""
         self._restoring: dict[str, asyncio.Task[None]] = {}
-        self._asked: list[tuple[Owned, Owned, asyncio.Future[Found]]] = []
-        self._joining: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._recoveries = asyncio.Semaphore(AT_ONCE)
-        self._dead_since_s: dict[str, float] = {}
+        self._orphans = Orphans()
         self._own_at_start: set[str] | None = {owned.session_id for owned in owners.of_node(node)}
         """Sessions that were ours before this process began, as long as they were not looked at."""
         self.taken = 0
@@ -119,7 +122,7 @@ class TakeOvers:
         tasks = [*self._tasks, *self._restoring.values()]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self._joins.stop(), return_exceptions=True)
 
     # ---- taking ----------------------------------------------------------------------------------------------------
 
@@ -167,7 +170,7 @@ class TakeOvers:
         log.info("session_taken", session_id=ours.session_id, from_node=owned.node, epoch=ours.epoch)
         self.taken += 1
         await self._rows_are_ours(ours)
-        found = await self._join(owned, ours)
+        found = await self._joins.join(ours)
         while True:
             try:
                 joined = await self._owners.note_joined(ours.session_id, found.joined.starts, found.tails)
@@ -205,45 +208,6 @@ class TakeOvers:
                 log.warning("session_rows_wait", session_id=session_id, error=str(error))
                 await asyncio.sleep(RETRY_S)
 
-    async def _join(self, owned: Owned, ours: Owned) -> Found:
-        """Have the session's journal joined, with others that are asked for now (rule 3)."""
-        loop = asyncio.get_running_loop()
-        found: asyncio.Future[Found] = loop.create_future()
-        self._asked.append((owned, ours, found))
-        if self._joining is None:
-            self._joining = loop.call_later(GATHER_S, self._begin_join)
-        return await found
-
-    def _begin_join(self) -> None:
-        asked, self._asked, self._joining = self._asked, [], None
-        task = asyncio.create_task(self._join_all(asked), name="join journals")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _join_all(self, asked: Sequence[tuple[Owned, Owned, asyncio.Future[Found]]]) -> None:
-        while True:
-            waiting = [(ours, future) for _, ours, future in asked if not future.done()]
-            if not waiting:
-                return
-            try:
-                results = await self._joiner.join([ours for ours, _ in waiting])
-            except (DependencyError, OSError) as error:  # of the engine, the bucket or the disk
-                log.warning("journals_not_joined", sessions=len(waiting), error=str(error))
-                await asyncio.sleep(RETRY_S)
-                if len(asked) > 1:  # one that fails holds up none of the others
-                    await asyncio.gather(*(self._join_all([each]) for each in asked))
-                    return
-            except Exception as error:  # noqa: BLE001 - who asked is told
-                for _, future in waiting:
-                    if not future.done():
-                        future.set_exception(error)
-                return
-            else:
-                for (_, future), found in zip(waiting, results, strict=True):
-                    if not future.done():
-                        future.set_result(found)
-                return
-
     async def _restore(self, session_id: str, apps: dict[str, list[str]], taken: Taken) -> None:
         try:
             async with self._recoveries:
@@ -264,17 +228,34 @@ class TakeOvers:
             await asyncio.sleep(_LOOK_S)
             if self._life.has_left:
                 continue
-            now_s, live = asyncio.get_running_loop().time(), self._life.live()
             await self._look_at_own()
+            now_s, live = asyncio.get_running_loop().time(), self._life.live()
             dead = [name for name in self._owners.counts() if name != self._node and name not in live]
-            self._dead_since_s = {name: self._dead_since_s.get(name, now_s) for name in dead}
+            self._orphans.see(dead, now_s)
+            to_ask = [name for name in self._orphans.to_ask(now_s) if any(self._left_by(name, live))]
+            await asyncio.gather(*(self._ask_what_is_left(name) for name in to_ask))
             for name in dead:
-                if now_s - self._dead_since_s[name] >= ORPHAN_S:
-                    for owned in self._owners.of_node(name):
-                        if len(self._taking) >= _ORPHANS_AT_ONCE:
-                            break
-                        if owned.session_id not in self.busy and heir(owned.session_id, live) == self._node:
-                            self._take_orphan(owned)
+                if not self._life.is_alive(name):
+                    self._take_what_is_left(name, live)
+
+    def _left_by(self, name: str, live: Sequence[str]) -> Iterator[Owned]:
+        """Yield the sessions of a dead node that are this one's to take."""
+        for owned in self._owners.of_node(name):
+            if owned.session_id not in self.busy and heir(owned.session_id, live) == self._node:
+                yield owned
+
+    async def _ask_what_is_left(self, name: str) -> None:
+        has = await self._ask_dead(name)
+        if self._orphans.answered(name, has, asyncio.get_running_loop().time()) and has is not None:
+            log.warning("node_dead_answers", node=name, sessions=len(has))
+
+    def _take_what_is_left(self, name: str, live: Sequence[str]) -> None:
+        now_s = asyncio.get_running_loop().time()
+        for owned in self._left_by(name, live):
+            if len(self._taking) >= _ORPHANS_AT_ONCE:
+                return
+            if self._orphans.may_take(name, owned.session_id, now_s):
+                self._take_orphan(owned)
 
     async def _look_at_own(self) -> None:
         """Take again what is ours and is not here: a take-over that failed, or of before the disk was lost."""

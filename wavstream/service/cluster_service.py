@@ -8,6 +8,7 @@ it had is written; ``stop``.
    bucket; or it was claimed for a start that was refused, or a stream that was turned away.
 2. What is done once is begun by the live node with the lowest name, and ended where it is another one
    (``do_once``). Whoever begins has the database's lock for it, so that never two do it.
+3. A node that the others cannot hear of by NATS is asked at its door what it still has, and keeps that (``orphans``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 
+import msgspec
 import structlog
 
 from wavstream import __version__
@@ -29,6 +32,7 @@ from wavstream.catalog.once_lock import OnceLock
 from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.cluster import preamble
 from wavstream.cluster.engine import EngineAway
+from wavstream.cluster.hand_overs import NodeUnavailable
 from wavstream.cluster.jetstream import JetStream
 from wavstream.cluster.load import place_for
 from wavstream.cluster.membership import NodeState
@@ -56,8 +60,15 @@ UNUSED_S = 10.0
 """How long a claim may be without anything of its session."""
 COPIED_S = 5.0
 """How long a node that goes waits until NATS has what it wrote: it may be without a leader for so long."""
+SESSIONS_HERE = "sessions here"
+"""The question which sessions a node has."""
+DEAD_WAIT_S = 1.0
+"""How long a node that counts as dead may take for its answer."""
 _LOOK_S = 5.0
 _FIRST_LOOK_S = 1.0
+
+_encode_sessions = msgspec.msgpack.Encoder().encode
+_decode_sessions = msgspec.msgpack.Decoder(set[str]).decode
 
 log = structlog.get_logger(__name__)
 
@@ -149,6 +160,7 @@ class ClusterService:
             spool=folder.spool,
             rows=rows,
             removals=removals,
+            kept=timedelta(hours=self._settings.retention.hours),
         )
 
     def attach(
@@ -159,18 +171,37 @@ class ClusterService:
         recorder: Recorder,
         sessions: Sessions,
         recovery: Recovery,
+        used: Callable[[], set[str]],
         now_us: Callable[[], int],
     ) -> None:
-        """Have sessions of dead nodes recorded on here."""
+        """Have sessions of dead nodes recorded on here; ``used`` returns the sessions that live here."""
+        self._used = used
+        self.nodes.answers(SESSIONS_HERE, self._answer_sessions_here)
         self.journals.attach(
             catalog=catalog,
             publisher=publisher,
             recorder=recorder,
             sessions=sessions,
             recovery=recovery,
+            ask_dead=self._ask_dead,
             now_us=now_us,
         )
         self.nodes.takes_over_by(self.journals.take_overs.take)
+
+    async def _ask_dead(self, name: str) -> set[str] | None:
+        if self.life.state_of(name) is None:
+            return None  # it has left
+        try:
+            answer = await self.nodes.ask_dead(name, SESSIONS_HERE, wait_s=DEAD_WAIT_S)
+            return _decode_sessions(answer)
+        except (NodeUnavailable, msgspec.MsgspecError):
+            return None
+
+    async def _answer_sessions_here(self, _body: bytes) -> bytes:
+        """Return which sessions are this node's, and live here (rule 3)."""
+        if self.life.has_left:
+            return _encode_sessions([])
+        return _encode_sessions([each for each in self._used() if self.owners.is_own(each)])
 
     def owner_of(self, session_id: str) -> Owner | None:
         """Return who has a session, as rows know it."""
@@ -247,21 +278,25 @@ class ClusterService:
         if hasattr(self, "engine"):
             await self.engine.close()
 
-    async def release_unused(self, used: Callable[[], set[str]], has_rows: Callable[[str], Awaitable[bool]]) -> None:
+    async def release_unused(self, has_rows: Callable[[str], Awaitable[bool]]) -> None:
         """Let go of sessions of which nothing is left here, until cancelled (rule 1).
 
-        ``used`` returns the sessions that live here; ``has_rows``: whether recordings of one are not in the bucket.
+        ``has_rows``: whether recordings of one are not in the bucket.
         """
         while True:
             await asyncio.sleep(_LOOK_S)
-            now_s, in_use = asyncio.get_running_loop().time(), used()
+            now_s, in_use = asyncio.get_running_loop().time(), self._used()
             unused = [each.session_id for each in self.owners.of_node(self.node) if each.session_id not in in_use]
             self._unused_since = {each: self._unused_since.get(each, now_s) for each in unused}
             for session_id in unused:
                 if now_s - self._unused_since[session_id] < UNUSED_S:
                     continue
                 with suppress(EngineAway, DependencyError):
-                    if await has_rows(session_id) or session_id in used() or not await self.journals.clear(session_id):
+                    if (
+                        await has_rows(session_id)
+                        or session_id in self._used()
+                        or not await self.journals.clear(session_id)
+                    ):
                         continue
                     await self.owners.release(session_id)
 

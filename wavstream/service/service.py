@@ -452,6 +452,7 @@ class Service:
                 recorder=self.recorder,
                 sessions=self.sessions,
                 recovery=self.recovery,
+                used=self._sessions_here,
                 now_us=self.clock.now_us,
             )
         self._gateway = GatewayCommands(
@@ -644,9 +645,7 @@ class Service:
             once = functools.partial(self._sweep_and_transcribe, sweep)
             self._keep(functools.partial(self.cluster.do_once, once, self.folder.database), "what is done once")
             self._keep(self.cluster.journals.run, "journals of the cluster")
-            self._keep(
-                functools.partial(self.cluster.release_unused, self._sessions_here, self._has_rows), "unused claims"
-            )
+            self._keep(functools.partial(self.cluster.release_unused, self._has_rows), "unused claims")
         elif self._is_first_here:
             self._keep(clock_watch.run, "wall clock")
             self._keep(sweep, "sweeper")

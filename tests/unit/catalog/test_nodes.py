@@ -13,7 +13,7 @@ from tests.support.recordings import START, a_recording
 from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.nodes import Nodes, Owner
-from wavstream.model.recording import Recording, Status, StoredObject
+from wavstream.model.recording import Receipt, Recording, Status, StoredObject
 
 DATABASES = BOTH
 
@@ -92,6 +92,14 @@ async def test_each_node_looks_after_its_own_rows_and_files(nodes: tuple[Node, N
     assert (await due(a), await due(b)) == (["r2"], ["r3"])
 
 
+async def test_of_files_that_wait_for_the_bucket_each_node_counts_its_own(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    for node, name in ((a, "r1"), (b, "r2"), (b, "r3")):
+        receipt = Receipt(8000, 1, 100, "9f" * 32, 1_000)
+        await node.catalog.recordings.save(replace(finished(name), receipt=receipt))
+    assert [(await node.catalog.recordings.stored_bytes()).total() for node in (a, b)] == [1_000, 2_000]
+
+
 async def test_a_file_of_a_node_that_is_gone_is_to_be_uploaded_by_who_has_taken_its_session(
     nodes: tuple[Node, Node],
 ) -> None:
@@ -105,6 +113,8 @@ async def test_a_file_of_a_node_that_is_gone_is_to_be_uploaded_by_who_has_taken_
     assert not await a.catalog.uploads.finish("r1", stored)
     assert await b.catalog.uploads.finish("r1", stored)
     assert await b.rows.are_settled(["r1"])
+    assert await b.rows.knows_any(["unknown", "r1"])
+    assert not await b.rows.knows_any(["unknown"])
 
 
 async def test_what_was_begun_under_a_claim_that_came_second_is_still_written(nodes: tuple[Node, Node]) -> None:

@@ -395,6 +395,50 @@ async def test_a_connection_of_a_session_that_another_has_is_not_taken() -> None
         assert raised.value.verdict is Verdict.NOT_MINE
 
 
+@asynccontextmanager
+async def verdict_lost_on(address: str) -> AsyncIterator[str]:
+    """Yield an address that leads to this one, on a line of which the first connection breaks before the verdict."""
+    host, _, port = address.rpartition(":")
+    calls: list[asyncio.StreamWriter] = []
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+
+    async def called(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(writer)
+        is_first = len(calls) == 1
+        of_node, to_node = await asyncio.open_connection(host, int(port))
+        there = asyncio.create_task(copy(reader, to_node))
+        try:
+            if is_first:
+                writer.write(await of_node.readexactly(preamble.ANSWER_BYTES))
+                await of_node.readexactly(1)
+            else:
+                await copy(of_node, writer)
+        finally:
+            there.cancel()
+            to_node.close()
+            writer.close()
+
+    server = await asyncio.start_server(called, "127.0.0.1", 0)
+    try:
+        name = server.sockets[0].getsockname()
+        yield f"{name[0]}:{name[1]}"
+    finally:
+        server.close()
+
+
+async def test_a_request_whose_verdict_is_lost_on_the_way_is_read_once() -> None:
+    async with nodes("a", "b") as some, verdict_lost_on(some.world.addresses["b"]) as line:
+        some.world.owned["call"] = "b"
+        some.world.addresses["b"] = line
+        peer = some.go("a", "call", b"POST /record/start")
+        await exchange(peer, (await until(lambda: some.doors["b"].taken))[-1].sock)
+        assert [each.received for each in some.doors["b"].taken] == [b"POST /record/start"]
+        peer.close()
+
+
 async def test_questions_are_answered_by_number_and_who_does_not_answer_is_left_out() -> None:
     async with nodes("a", "b", "c") as some:
 

@@ -1,0 +1,57 @@
+"""Whose a session is, where the engine does not answer what it was told to write."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.memory_engine import MemoryTable
+from wavstream.cluster.engine import EngineAway
+from wavstream.cluster.owners import Owners
+
+
+class Silent(MemoryTable):
+    """A table whose answers to writes do not come, as long as it is silent; they count, or do not."""
+
+    def __init__(self, *, counts: bool) -> None:
+        super().__init__()
+        self.is_silent = False
+        self._counts = counts
+
+    async def put(self, key: str, value: bytes, *, after: int) -> int:
+        if self.is_silent and not self._counts:
+            await asyncio.Event().wait()
+        revision = await super().put(key, value, after=after)
+        if self.is_silent:
+            await asyncio.Event().wait()
+        return revision
+
+
+async def owners_of(table: MemoryTable, node: str) -> Owners:
+    owners = Owners(table, node=node, shards=4, claim_wait_s=0)
+    await owners.start()
+    return owners
+
+
+async def test_a_session_is_taken_at_once_though_the_answer_is_lost() -> None:
+    table = Silent(counts=True)
+    a, b = await owners_of(table, "a"), await owners_of(table, "b")
+    owned = await a.claim("call", None)
+    table.is_silent = True
+    taken = await b.take(owned)
+    assert (taken.node, taken.epoch) == ("b", 2)
+    assert b.is_own("call")
+    assert not a.is_own("call")
+
+
+async def test_a_write_that_is_neither_there_nor_answered_is_tried_again_by_who_asked_for_it() -> None:
+    table = Silent(counts=False)
+    a, b = await owners_of(table, "a"), await owners_of(table, "b")
+    owned = await a.claim("call", None)
+    table.is_silent = True
+    with pytest.raises(EngineAway):
+        await b.take(owned)
+    assert a.is_own("call")
+    table.is_silent = False
+    assert (await b.take(owned)).epoch == 2

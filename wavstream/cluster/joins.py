@@ -1,0 +1,93 @@
+"""Joins the journals of many sessions at once: who is asked for together is read together (``joiner`` reads).
+
+When a node dies, its legs come back one by one within a second or two, to each of the others. A tail has the young part
+of all sessions of its shard, so what one join costs is the audio of them all, and a join for each leg would cost the
+square of them.
+
+1. Those that are asked for within ``GATHER_S``, or while others are being joined, are joined together: each tail is
+   fenced once and read once for all of them.
+2. Nobody waits for others longer than ``JOIN_S``: a bucket that does not answer holds up those alone who had asked.
+3. A join that fails is tried again for ever, each session by itself from then on: one that fails holds up none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from wavstream.cluster.joiner import Found, Joiner
+from wavstream.cluster.ownership import Owned
+from wavstream.errors import DependencyError
+
+GATHER_S = 0.02
+JOIN_S = 0.5
+RETRY_S = 0.5
+
+log = structlog.get_logger(__name__)
+
+_Asked = tuple[Owned, "asyncio.Future[Found]"]
+
+
+class Joins:
+    """All joins of one node. Lives on the event loop."""
+
+    def __init__(self, joiner: Joiner) -> None:
+        self._joiner = joiner
+        self._asked: list[_Asked] = []
+        self._next: asyncio.TimerHandle | None = None
+        """The join of those that have asked."""
+        self._not_before_s = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def stop(self) -> None:
+        """Join nothing more."""
+        if self._next is not None:
+            self._next.cancel()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.remove_done_callback(self._ended)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def join(self, ours: Owned) -> Found:
+        """Return what there is of a session that is this node's now, once it lies in its folder."""
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Found] = loop.create_future()
+        self._asked.append((ours, found))
+        if self._next is None:
+            self._next = loop.call_at(max(loop.time() + GATHER_S, self._not_before_s), self._begin)
+        return await found
+
+    def _begin(self) -> None:
+        asked, self._asked, self._next = self._asked, [], None
+        self._not_before_s = asyncio.get_running_loop().time() + JOIN_S  # rule 2
+        task = asyncio.create_task(self._join(asked), name="join journals")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._not_before_s = 0.0
+        if self._next is not None:  # rule 1
+            self._next.cancel()
+            self._begin()
+
+    async def _join(self, asked: Sequence[_Asked]) -> None:
+        while waiting := [each for each in asked if not each[1].done()]:
+            try:
+                results = await self._joiner.join([ours for ours, _ in waiting])
+            except (DependencyError, OSError) as error:  # of the engine, the bucket or the disk
+                log.warning("journals_not_joined", sessions=len(waiting), error=str(error))
+                await asyncio.sleep(RETRY_S)
+                if len(waiting) > 1:  # rule 3
+                    await asyncio.gather(*(self._join([each]) for each in waiting))
+            except Exception as error:  # noqa: BLE001 - who asked is told
+                for _, future in waiting:
+                    if not future.done():
+                        future.set_exception(error)
+            else:
+                for (_, future), found in zip(waiting, results, strict=True):
+                    if not future.done():
+                        future.set_result(found)
