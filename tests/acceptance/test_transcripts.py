@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,23 +18,34 @@ from numpy.typing import NDArray
 
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.recorder import Recorder, ServerProcess, recorder
+from tests.support.uploaded import uploaded
 from tests.support.waiting import until
+from tests.support.weed import Weed
+from wavstream.service import transcription_service
 from wavstream.settings import TranscriptionSettings, WebhookSettings
 from wavstream.simulator.caller import Leg
+from wavstream.storage.object_keys import transcript_key
+from wavstream.transcription.process import WorkerProcess
 
 pytest.importorskip("pocketsphinx", reason="pip install 'wavstream[transcribe]'")
 
 VOICES = Path(__file__).parents[2] / "wavstream/simulator/voices"
 RATE_HZ = 8_000
 SAID = {
-    "caller": "hello i would like to move my visit to friday yes please thank you goodbye",
-    "callee": "good morning front desk how may i help friday at ten is free shall i book it",
+    "caller": "hello 2.84 i 3.51 would 3.60 like 3.79 to 4.01 move 4.15 my 4.37 visit 4.51 to 4.87 friday 5.01 "
+    "yes 8.35 please 8.84 thank 9.56 you 9.96 goodbye 10.25",
+    "callee": "good 0.00 morning 0.19 front 0.76 desk 1.10 how 1.69 may 1.87 i 2.03 help 2.14 "
+    "friday 5.77 at 6.14 ten 6.29 is 6.46 free 6.63 shall 7.22 i 7.47 book 7.57 it 7.87",
 }
-WORST_WORD_ERROR_RATE = 0.90
-"""Measured: 0.70 to 0.78, of both legs together (docs/transcription.md)."""
-HELLO_S = (2.84, 3.23)
-"""Where the caller's file has this word, which stands between two silences, by its level. PocketSphinx finds it."""
+"""What each says, with the second in the file at which each word begins: eSpeak NG tells that of what it speaks
+(``espeakEVENT_WORD``); the turns begin and end as in the files, to the sample."""
+TURNS_S = {"caller": ((2.84, 5.48), (8.34, 10.74)), "callee": ((0.0, 2.55), (5.77, 8.05))}
+WORST_WORD_ERROR_RATE = 0.78
+"""Measured: 0.66 to 0.78, of both legs together (docs/transcription.md)."""
+FEWEST_FOUND = 9
+"""Of the 32 words. Measured: 11 and 12."""
 WITHIN_S = 0.3
+"""Of where a word was said. Measured: 0.08 s at most."""
 ENGINE_WAIT_S = 240.0
 """An engine takes as long as the speech, on a core of its own."""
 OPEN = WebhookSettings(allow_http=True, allow_localhost=True)
@@ -77,22 +89,38 @@ async def over(client: Recorder, recording: dict[str, Any]) -> dict[str, Any]:
 async def transcript(client: Recorder, recording: dict[str, Any], ending: str = "") -> Any:
     answer = await client.http.get(f"/v1/recordings/{recording['id']}/transcript{ending}")
     assert answer.status_code == 200, answer.text
-    return answer.text if ending else answer.json()
+    return answer.text if ending.startswith(".") else answer.json()
 
 
 def copies(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in (folder / "recordings").rglob("*.words")]
 
 
-def word_errors(said: str, heard: str) -> int:
-    wanted, found = said.split(), heard.split()
-    before = list(range(len(found) + 1))
-    for place, word in enumerate(wanted, start=1):
-        row = [place]
-        for at, other in enumerate(found, start=1):
-            row.append(min(before[at] + 1, row[-1] + 1, before[at - 1] + (word != other)))
-        before = row
-    return before[-1]
+class Said(NamedTuple):
+    """A word, and the second in the file at which it begins."""
+
+    word: str
+    at_s: float
+
+
+def said_by(name: str) -> list[Said]:
+    words = SAID[name].split()
+    return [Said(word, float(at_s)) for word, at_s in zip(words[::2], words[1::2], strict=True)]
+
+
+def aligned(said: list[Said], heard: list[Said]) -> tuple[int, list[tuple[Said, Said]]]:
+    """Return how many words have to be put in, left out or changed to make one of the other, and the pairs that are
+    the same."""
+    rows = [[(at, list[tuple[Said, Said]]()) for at in range(len(heard) + 1)]]
+    for place, word in enumerate(said, start=1):
+        row = [(place, list[tuple[Said, Said]]())]
+        for at, other in enumerate(heard, start=1):
+            errors, same = rows[-1][at - 1]
+            is_same = word.word == other.word
+            through = (errors + (not is_same), [*same, (word, other)] if is_same else same)
+            row.append(min(through, *((each[0] + 1, each[1]) for each in (rows[-1][at], row[-1])), key=lambda e: e[0]))
+        rows.append(row)
+    return rows[-1][-1]
 
 
 async def test_the_spoken_call_of_the_demo_has_each_speakers_words_on_its_channel_and_none_of_the_other(
@@ -111,23 +139,30 @@ async def test_the_spoken_call_of_the_demo_has_each_speakers_words_on_its_channe
         assert (await client.http.get("/v1/transcripts?q=would")).json()["data"] == []
         assert await asyncio.to_thread(copies, tmp_path) == []
 
-    heard = {0: "", 1: ""}
-    for segment in made["segments"]:
-        heard[segment["channel"]] += " " + segment["text"]
-    errors = sum(word_errors(SAID[name], heard[channel]) for channel, name in enumerate(("caller", "callee")))
-    rate = errors / sum(len(each.split()) for each in SAID.values())
+    errors, late_s = 0, list[float]()
+    for channel, (name, other) in enumerate((("caller", "callee"), ("callee", "caller"))):
+        words = [word for segment in made["segments"] if segment["channel"] == channel for word in segment["words"]]
+        heard = [Said(word["word"], word["start_ms"] / 1000) for word in words]
+        more, same = aligned(said_by(name), heard)
+        errors += more
+        late_s += [there.at_s - said.at_s for said, there in same]
+        # Nothing is heard where the other speaks: what is wrong is this speaker's word, misheard.
+        assert all(any(begin - 0.3 <= each.at_s <= end for begin, end in TURNS_S[name]) for each in heard)
+        assert not [
+            (each, theirs)
+            for each in heard
+            for theirs in said_by(other)
+            if each.word == theirs.word and abs(each.at_s - theirs.at_s) <= WITHIN_S
+        ]
+    rate = errors / sum(len(said_by(name)) for name in SAID)
+    worst_s = max(map(abs, late_s))
     record_property("word_error_rate", round(rate, 2))
+    record_property("words_found", len(late_s))
+    record_property("worst_word_off_s", round(worst_s, 2))
     assert rate <= WORST_WORD_ERROR_RATE
-    assert "would like" in heard[0]
-    assert "morning" in heard[1]
-    assert "morning" not in heard[0]
-    assert "would" not in heard[1]
-    # Nobody's speech is on the other's channel: the parties take turns.
+    assert len(late_s) >= FEWEST_FOUND
+    assert worst_s <= WITHIN_S
     assert [segment["channel"] for segment in made["segments"]] == [1, 0, 1, 0]
-    (hello,) = [word for word in made["segments"][1]["words"] if word["word"] == "hello"]
-    late_s = [hello[name] / 1000 - at_s for name, at_s in zip(("start_ms", "end_ms"), HELLO_S, strict=True)]
-    record_property("hello_late_s", [round(each, 2) for each in late_s])
-    assert max(map(abs, late_s)) <= WITHIN_S
     assert [(hit["speaker"], hit["channel"]) for hit in found[0]["hits"]] == [("a", 0)]
     assert all("a: " in text or "<v a>" in text for text in texts)
 
@@ -255,6 +290,58 @@ async def test_a_key_that_is_refused_and_an_answer_that_is_nonsense_fail_at_once
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [("time.sleep(600)", "the engine hangs"), ("os.kill(os.getpid(), 11)", "that transcribes ended")],
+)
+async def test_a_program_that_hangs_or_crashes_each_time_is_given_up_after_three_tries_and_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, why: str
+) -> None:
+    monkeypatch.setattr("wavstream.transcription.schedule.FIRST_WAIT_S", 0.01)
+    command = (sys.executable, "-c", f"import os, time; {program}")
+    monkeypatch.setattr(transcription_service, "WorkerProcess", functools.partial(WorkerProcess, command=command))
+    async with recorder(tmp_path, **engine("pocketsphinx", hang_s=1)) as (client, service):
+        both = [await recorded(client, session_id) for session_id in ("call-1", "call-2")]
+        for recording in both:
+            work = await over(client, recording)
+            assert (work["status"], work["attempts"]) == ("failed", 3)
+            assert why in work["error"]
+            assert await client.get(recording) == recording
+            assert len(await client.fetch(recording)) == recording["size_bytes"]
+        transcriber = service.transcriber
+        assert transcriber is not None
+        assert (transcriber.counts.failed, transcriber.counts.retried) == (2, 4)
+        await until(lambda: transcriber.running == 0)
+
+
+async def test_a_transcript_goes_to_the_store_with_the_file_is_held_with_it_and_erased_with_it(
+    tmp_path: Path, weed: Weed
+) -> None:
+    async def answer(_request: Received) -> Answer:
+        return Answer(body=b'{"text": "good morning"}')
+
+    async with Receiver(answer) as receiver:
+        settings = engine("http", url=receiver.url, allow_http=True, allow_localhost=True)
+        async with recorder(tmp_path, storage=weed.settings(tmp_path.name), **settings) as (client, service):
+            recording = await recorded(client)
+            assert (await over(client, recording))["status"] == "done"
+            row = await uploaded(service, recording)
+            key = f"{tmp_path.name}/{transcript_key(row.object_key)}"
+            await until(lambda: key in weed.objects(tmp_path.name))
+            assert json.loads(weed.read(key)) == await transcript(client, recording)
+            await until(lambda: copies(tmp_path) == [])
+
+            path = f"/v1/recordings/{recording['id']}"
+            hold = {"by": "legal", "reason": "case 4711"}
+            assert (await client.http.post(f"{path}/hold", json=hold)).status_code == 200
+            assert (await client.http.delete(path)).status_code == 409
+            assert key in weed.objects(tmp_path.name)
+            assert (await client.http.delete(f"{path}/hold")).status_code == 200
+            assert (await client.http.delete(path)).status_code == 204
+            await until(lambda: not [each for each in weed.objects(tmp_path.name) if recording["id"] in each])
+            assert (await client.http.get(f"{path}/transcript")).status_code == 404
+
+
 async def test_a_call_in_which_nobody_speaks_has_an_empty_transcript_and_no_engine_is_asked(tmp_path: Path) -> None:
     silence = np.zeros((RATE_HZ * 3, 1), np.int16)
     async with Receiver() as receiver:
@@ -278,7 +365,7 @@ async def test_a_transcript_is_asked_for_later_and_by_nobody_where_none_is_made(
             assert "WAVSTREAM_TRANSCRIPTION__ENGINE" in (await client.http.post(path)).json()["detail"]
 
         async def answer(_request: Received) -> Answer:
-            return Answer(body=b'{"text": "hello"}')
+            return Answer(body=b'{"text": "hello it is 4111 1111 1111 1111"}')
 
         receiver.answer = answer
         settings = engine("http", url=receiver.url, allow_http=True, allow_localhost=True)
@@ -290,6 +377,13 @@ async def test_a_transcript_is_asked_for_later_and_by_nobody_where_none_is_made(
             assert (asked.status_code, asked.json()["language"]) == (202, "de-DE")
             assert (await over(client, recording))["status"] == "done"
             assert b'name="language"\r\n\r\nde\r\n' in receiver.requests[0].body
+            cards = (await transcript(client, recording, "/redactions"))["spans"]
+            said = (await transcript(client, recording))["segments"]
+            for card, segment in zip(cards, said, strict=True):
+                first, last = segment["words"][3], segment["words"][-1]
+                span = {"channel": segment["channel"], "start_ms": first["start_ms"], "end_ms": last["end_ms"]}
+                more = {"kind": "card_number", "call_start_ms": first["call_start_ms"], "last_digits": "1111"}
+                assert card == span | more
             running = await client.start("call-9")
             assert (await client.http.post(f"/v1/recordings/{running['id']}/transcription")).status_code == 409
             command = await asyncio.create_subprocess_exec(
@@ -298,4 +392,4 @@ async def test_a_transcript_is_asked_for_later_and_by_nobody_where_none_is_made(
             )
             printed, _ = await asyncio.wait_for(command.communicate(), 60)
             assert command.returncode == 0
-            assert b"[00:00:02] a: hello\n" in printed
+            assert b"[00:00:02] a: hello it is 4111 1111 1111 1111\n" in printed
