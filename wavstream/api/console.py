@@ -7,16 +7,18 @@
 3. Wrong keys count under their address, as everywhere.
 4. The page is told with itself who looks, so that it need not ask first. Where it was told of nobody it asks: a browser
    that follows a link from elsewhere sends the cookie with what the page asks for, and not for the page itself.
+5. Where the address names a recording, it is told of that too: its audio is asked for by the first line that runs.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import msgspec
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,10 +31,12 @@ from wavstream.api.console_cookies import check_writer
 from wavstream.api.console_page import add_console_page
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.middleware import authenticated
-from wavstream.errors import Unauthenticated
+from wavstream.api.playback import as_of
+from wavstream.errors import Unauthenticated, WavstreamError
 from wavstream.model.app import app_name
-from wavstream.model.document import Document
+from wavstream.model.document import Document, recording_document
 from wavstream.model.times import Moment
+from wavstream.workers.boundary import Elsewhere
 
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -66,12 +70,15 @@ class Door:
 
     async def who(self, request: Request) -> Visitor:
         """Return who asks."""
+        return (await self._who(request))[1]
+
+    async def _who(self, request: Request) -> tuple[str | None, Visitor]:
         if (caller := await self.keyless(request)) is not None:
-            return self.visitor(caller.app_id, caller.key_id)
+            return caller.app_id, self.visitor(caller.app_id, caller.key_id)
         shown = self._passes.read(request.headers.get("cookie"), now=self._parts.now())
         if shown is not None and self._parts.authenticator.is_good(shown.key_id):
-            return self.visitor(shown.app_id, shown.key_id, shown)
-        return self.visitor(None, None)
+            return shown.app_id, self.visitor(shown.app_id, shown.key_id, shown)
+        return None, self.visitor(None, None)
 
     async def keyless(self, request: Request) -> Caller | None:
         """Return who asks and needs no key; None: a key is needed."""
@@ -82,6 +89,19 @@ class Door:
             )
         except Unauthenticated:
             return None
+
+    async def told(self, request: Request) -> dict[str, Any]:
+        """Return what the page is told with itself (rules 4 and 5)."""
+        app_id, visitor = await self._who(request)
+        said: dict[str, Any] = visitor.as_json()
+        recording_id = request.query_params.get("recording")
+        if app_id is not None and recording_id:
+            # Whatever is wrong with it is said, and where it is found out, when the page asks for it.
+            with suppress(WavstreamError, Elsewhere):
+                found = await self._parts.commands.get(app_id=app_id, recording_id=recording_id)
+                found = as_of(self._parts.now(), found)
+                said["recording"] = recording_document(found, url=self._parts.urls.of(found)).as_json()
+        return said
 
     def visitor(self, app_id: str | None, key_id: str | None, shown: ConsolePass | None = None) -> Visitor:
         """Return what there is to say of somebody; ``app_id`` None: nobody is signed in."""
@@ -103,7 +123,8 @@ def add_console(app: FastAPI, parts: ApiDependencies) -> None:
     app.router.routes.extend(_routes(parts, parts.console_passes, door).routes)
 
     async def told(request: Request) -> bytes:
-        return msgspec.json.encode((await door.who(request)).as_json())
+        # In ASCII: what a peer wrote hides no character in the page.
+        return json.dumps(await door.told(request)).encode()
 
     add_console_page(app, visitor=told)
 

@@ -5,6 +5,8 @@
 2. The page loads nothing from elsewhere, and runs no script but its own: a Content-Security-Policy says so. Styles that
    its scripts make are marked with a number that is another one in each answer, which is why the page is not kept.
 3. Names below ``assets/`` have a hash of their content in them, so browsers may keep them for good.
+4. Of what only some views need, what the address asks for is named in a header: else a browser knows of it only when
+   the first script runs.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ _INDEX = "index.html"
 _NONCE = b"__CSP_NONCE__"
 _VISITOR = b"__VISITOR__"
 _KEPT = "assets/"
+_OF_RECORDING = "assets/recording-"
+"""The script that shows a recording: fetched beside the first one where the address names one (rule 4)."""
 _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -74,6 +78,7 @@ def add_console_page(app: FastAPI, *, visitor: Callable[[Request], Awaitable[byt
         for each in sorted(folder.rglob("*"))
         if each.suffix in _MEDIA_TYPES and each.is_file()
     }
+    ahead = [name for name in names if name.startswith(_OF_RECORDING) and name.endswith(".js")]
     kept: dict[str, _File] = {}
 
     async def file_of(name: str) -> _File:
@@ -95,6 +100,8 @@ def add_console_page(app: FastAPI, *, visitor: Callable[[Request], Awaitable[byt
         told = html.escape((await visitor(request)).decode())
         page = (await file_of(_INDEX)).content.replace(_NONCE, nonce.encode()).replace(_VISITOR, told.encode())
         headers = {"Content-Security-Policy": policy(nonce), "Cache-Control": "no-store", **_SAFE}
+        if "recording" in request.query_params and ahead:
+            headers["Link"] = ", ".join(f"<./{name}>; rel=modulepreload" for name in ahead)
         return Response(page, media_type=_MEDIA_TYPES[".html"], headers=headers)
 
     async def file(request: Request) -> Response:

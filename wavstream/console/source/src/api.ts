@@ -4,8 +4,11 @@ export const ROOT = "../";
 const OURS = { "X-Wavstream-Console": "1" };
 const WAIT_MS = 30_000;
 
+/** Where a recording is, below the root. */
+export const placeOf = (id: string): string => `v1/recordings/${encodeURIComponent(id)}`;
+
 /** Where the audio of a recording is. */
-export const audioOf = (id: string): string => `${ROOT}v1/recordings/${encodeURIComponent(id)}/audio.wav`;
+export const audioOf = (id: string): string => `${ROOT}${placeOf(id)}/audio.wav`;
 
 /** What the server refused, in its own words, or that it did not answer (status 0). */
 export class Refused extends Error {

@@ -7,11 +7,11 @@
  * 3. Of a recording that grows the last chunk gets longer: it is asked for again.
  */
 
-import { type Waveform, ask } from "./api";
+import { type Waveform, ask, placeOf } from "./api";
+import { FINEST_PER_S } from "./points";
 import type { Waves } from "./waves";
 
 const CHUNK = 4_096; // points
-const FINEST_PER_S = 50;
 const MOST_VALUES = 1 << 24; // of all channels: 64 MB
 
 export class Detail {
@@ -54,7 +54,7 @@ export class Detail {
     try {
       // Half a sample within, so that no rounding asks for a point more.
       const part = `from=${(first + 0.5) / rate}&to=${(end - 0.5) / rate}&samples_per_pixel=${pointSamples}`;
-      const found = await ask<Waveform>(`v1/recordings/${encodeURIComponent(this.id)}/waveform?${part}`, { signal });
+      const found = await ask<Waveform>(`${placeOf(this.id)}/waveform?${part}`, { signal });
       if (pointSamples !== this.pointSamples) return false; // one has zoomed on meanwhile
       const start = Math.round((found.start_s * rate) / found.samples_per_pixel);
       this.peaks.forEach((fine, channel) => {

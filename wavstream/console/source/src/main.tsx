@@ -3,12 +3,13 @@
 import { type JSX, render } from "preact";
 import { useEffect, useReducer, useState } from "preact/hooks";
 import { followLinks, query, to, useQuery } from "./address";
-import { type Recording, type Visitor, ask, audioOf, onSignedOut, post, tellTime } from "./api";
+import { type Recording, type Regions, type Visitor, type Waveform, ask, audioOf, onSignedOut, placeOf, post, tellTime } from "./api";
 import { Help } from "./help";
 import { Later } from "./later";
 import { DeadLetters } from "./letters";
 import { Live } from "./live";
 import { live } from "./live_state";
+import { coarsePoints } from "./points";
 import { Recordings } from "./recordings";
 import { SignIn } from "./sign_in";
 import "./scheme"; // two parts need it: else it is a file of its own
@@ -23,35 +24,47 @@ const recordingPage = () => import("./recording");
 
 /** Returns who looks, as the page was told with itself; null: one has to ask. A browser that comes from a link elsewhere
  * has kept its cookie to itself until now. */
-function toldVisitor(): Visitor | null {
+function toldVisitor(): Told | null {
   const said = document.querySelector<HTMLMetaElement>('meta[name="visitor"]')?.content;
-  const told = said?.startsWith("{") ? (JSON.parse(said) as Visitor & { now: string }) : null;
+  const told = said?.startsWith("{") ? (JSON.parse(said) as Told & { now: string }) : null;
   tellTime(told?.now);
   return told?.signed_in ? told : null;
 }
+
+/** Who looks, and the recording of the address as it was when the page was sent. */
+type Told = Visitor & { recording?: Recording | null };
 
 /** What the address asks for, while the part that shows it is on its way. What fails is asked for again, and said, there. */
 export interface Begun {
   id: string;
   recording: Promise<Recording>;
-  /** Of a finished one it is being opened: that takes a browser as long as all else. */
   audio: HTMLAudioElement;
+  /** Of a finished one alone, and as coarse as a screen shows it. */
+  waveform: Promise<Waveform> | null;
+  regions: Promise<Regions> | null;
+  /** It is used once: who comes back later asks for what is there by then. */
+  isUsed: boolean;
 }
 
-function begin(): Begun | null {
+function begin({ recording: known }: Told): Begun | null {
   const id = query().get("recording");
   if (!id) return null;
   recordingPage().catch(() => undefined);
-  const recording = ask<Recording>(`v1/recordings/${encodeURIComponent(id)}`);
+  const place = placeOf(id);
   const audio = document.createElement("audio");
   audio.preload = "metadata";
-  recording.then(
-    (found) => {
-      if (found.status === "available") audio.src = audioOf(id);
-    },
-    () => undefined,
-  );
-  return { id, recording, audio };
+  const recording = known?.id === id ? Promise.resolve(known) : ask<Recording>(place);
+  const begun: Begun = { id, recording, audio, waveform: null, regions: null, isUsed: false };
+  const all = (found: Recording): void => {
+    if (found.status !== "available") return;
+    audio.src = audioOf(id);
+    begun.waveform = ask<Waveform>(`${place}/waveform?points=${coarsePoints()}`);
+    begun.regions = ask<Regions>(`${place}/regions`);
+    for (const each of [begun.waveform, begun.regions]) each.catch(() => undefined);
+  };
+  if (known?.id === id) all(known);
+  else recording.then(all, () => undefined);
+  return begun;
 }
 
 function Page({ told, begun }: { told: Visitor | null; begun: Begun | null }): JSX.Element {
@@ -186,4 +199,4 @@ followLinks();
 const place = document.getElementById("page")!;
 place.replaceChildren();
 const told = toldVisitor();
-render(<Page told={told} begun={told && begin()} />, place);
+render(<Page told={told} begun={told && begin(told)} />, place);

@@ -24,7 +24,7 @@ export interface Channels {
 export class Player {
   readonly audio: HTMLAudioElement;
   channels: Channels = { muted: [false, false], solo: null, isSwapped: false };
-  skipsSilence = false;
+  private skips = false;
   /** Seconds of the file that is open now; Infinity: it is finished. */
   private openS = 0;
   /** Where it is, also after the element has given its file up. */
@@ -74,7 +74,7 @@ export class Player {
 
   /** Takes note that the waveform has grown. */
   grown(): void {
-    this.silences = this.waves.silences(SKIPPED_S);
+    if (this.skips) this.findSilence();
     const { audio } = this;
     if (audio.error && !this.isFinished) return this.goOn(this.lastS); // the server may be there again
     const isAtEnd = audio.ended || audio.currentTime >= this.openS - NEAR_END_S;
@@ -100,7 +100,7 @@ export class Player {
   private moved(): void {
     const at = this.audio.currentTime;
     if (!this.audio.error) this.lastS = at;
-    if (!this.skipsSilence || this.audio.paused) return;
+    if (!this.skips || this.audio.paused) return;
     const quiet = this.silences.find((each) => at >= each.start + LEFT_S && at < each.end - 2 * LEFT_S);
     if (quiet) this.audio.currentTime = quiet.end - LEFT_S;
   }
@@ -140,6 +140,23 @@ export class Player {
     this.audio.preservesPitch = true;
     this.audio.playbackRate = rate;
     this.audio.defaultPlaybackRate = rate;
+  }
+
+  /** Skips silence, or does not. Where it is takes finer points than one sees at first. */
+  set skipsSilence(does: boolean) {
+    this.skips = does;
+    if (!does) return;
+    this.findSilence();
+    if (this.waves.isCoarse) {
+      this.waves.whole(this.leaving.signal).then(
+        () => this.findSilence(),
+        () => undefined, // what the coarse points tell stays
+      );
+    }
+  }
+
+  private findSilence(): void {
+    this.silences = this.waves.silences(SKIPPED_S);
   }
 
   setChannels(channels: Channels): void {

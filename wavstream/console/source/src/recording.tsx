@@ -1,9 +1,9 @@
 /** One recording: what it is, how it looks, how it sounds, and what may be done to it. */
 
 import type { JSX } from "preact";
-import { useEffect, useReducer, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useReducer, useRef, useState } from "preact/hooks";
 import { hashSecond, to } from "./address";
-import { type Recording, type Refused, type Regions, type Verification, ROOT, ask, post } from "./api";
+import { type Recording, type Refused, type Regions, type Verification, ROOT, ask, placeOf, post } from "./api";
 import { Asking } from "./asking";
 import { Listening } from "./listening";
 import type { Begun } from "./main";
@@ -21,7 +21,7 @@ const RUNS = new Set(["accepted", "ongoing", "paused", "completed"]);
 const GONE = new Set(["deleted", "expired"]);
 
 /** `begun` is what was asked of the server when the page began; null: nothing was yet. */
-export default function RecordingPage({ id, begun }: { id: string; begun: Begun | null }): JSX.Element {
+export default function RecordingPage({ id, begun: given }: { id: string; begun: Begun | null }): JSX.Element {
   const [recording, setRecording] = useState<Recording | null>(null);
   const [marks, setMarks] = useState<Regions | null>(null);
   const [said, setSaid] = useState("");
@@ -35,19 +35,22 @@ export default function RecordingPage({ id, begun }: { id: string; begun: Begun 
   const drawing = useRef<Drawing | null>(null);
   const isDark = useDark();
   const waves = useRef(new Waves(id)).current;
-  const told = useRef(begun?.recording ?? null);
-  const place = `v1/recordings/${encodeURIComponent(id)}`;
+  const begun = useRef(given && !given.isUsed ? given : null).current;
+  const place = placeOf(id);
 
-  useEffect(() => {
+  // Not one frame is waited for: it is the first thing that one came for.
+  useLayoutEffect(() => {
+    let first = begun;
+    if (begun) begun.isUsed = true;
     const leaving = new AbortController();
     let made: Player | null = null;
     let timer = 0;
     const look = async (): Promise<void> => {
       let again = true;
       try {
-        const asked = told.current ?? ask<Recording>(place, { signal: leaving.signal });
-        told.current = null;
-        const found = await asked;
+        const early = first;
+        first = null;
+        const found = await (early?.recording ?? ask<Recording>(place, { signal: leaving.signal }));
         if (leaving.signal.aborted) return;
         setRecording(found);
         document.title = `${visible(found.session_id, 40)} - wavstream`;
@@ -55,13 +58,14 @@ export default function RecordingPage({ id, begun }: { id: string; begun: Begun 
         if (!GONE.has(found.status)) {
           // Of a finished one all is there to be asked for: nothing waits for the other.
           const isFinished = found.status === "available";
-          if (isFinished) made ??= new Player(id, waves, true, setUnheard, begun?.audio.src ? begun.audio : null);
-          const drawn = isFinished ? waves.grow(leaving.signal) : null;
-          drawn?.catch(() => undefined); // it is waited for below
-          const regions = await ask<Regions>(`${place}/regions`, { signal: leaving.signal });
-          setMarks((known) => (JSON.stringify(known) === JSON.stringify(regions) ? known : regions));
+          if (isFinished) made ??= new Player(id, waves, true, setUnheard, early?.audio.src ? early.audio : null);
+          const asksRegions = early?.regions ?? ask<Regions>(`${place}/regions`, { signal: leaving.signal });
+          asksRegions.catch(() => undefined); // it is waited for below
+          let isNew = false;
+          if (isFinished) isNew = await waves.open(leaving.signal, early?.waveform ?? null);
           // Before its first second is written, and while its file is being finished, there is no waveform to ask for.
-          const isNew = drawn ? await drawn : regions.duration_s > 0 && found.status !== "completed" && (await waves.grow(leaving.signal));
+          else if ((await asksRegions).duration_s > 0 && found.status !== "completed") isNew = await waves.grow(leaving.signal);
+          if (leaving.signal.aborted) return;
           if (!drawing.current && waves.durationS > 0) {
             made ??= new Player(id, waves, false, setUnheard);
             drawing.current = new Drawing(box.current!, made, waves);
@@ -74,6 +78,8 @@ export default function RecordingPage({ id, begun }: { id: string; begun: Begun 
             else drawing.current.grown();
             made.grown();
           }
+          const regions = await asksRegions;
+          setMarks((known) => (JSON.stringify(known) === JSON.stringify(regions) ? known : regions));
           drawing.current?.mark(regions.regions);
           again = again && !(waves.isFinal && regions.is_final && !RUNS.has(found.status));
         }

@@ -16,6 +16,8 @@ const LEAST_S = 0.05;
 const MOST_PIXELS_PER_S = 200;
 const CLOSEST = 4;
 const SETTLED_MS = 120;
+/** Until then what nobody waits for lets the rest of the page go first. */
+const CALM_MS = 3_000;
 
 export class Drawing {
   private readonly surfer: WaveSurfer;
@@ -66,7 +68,7 @@ export class Drawing {
     this.surfer.on("interaction", (s) => player.seek(s));
     this.surfer.on("ready", () => {
       // It is drawn once: while the file grows there is none. And nobody waits for it.
-      if (waves.isFinal) void this.addMinimap(color, cspNonce);
+      if (waves.isFinal) whenCalm(player.audio, this.leaving.signal, () => void this.addMinimap(color, cspNonce));
       if (this.closeness === 0) return;
       this.zoom(this.closeness);
       this.surfer.setScroll(fromS * this.pixelsPerS);
@@ -152,4 +154,22 @@ export class Drawing {
     this.leaving.abort();
     this.surfer.destroy();
   }
+}
+
+/** Does it once the audio is open and nothing else is to do. */
+function whenCalm(audio: HTMLAudioElement, leaving: AbortSignal, does: () => void): void {
+  const soon = (): void => {
+    if (leaving.aborted) return;
+    if ("requestIdleCallback" in window) requestIdleCallback(() => does(), { timeout: CALM_MS });
+    else setTimeout(does, 0);
+  };
+  if (audio.readyState >= HTMLMediaElement.HAVE_METADATA || audio.error) return soon();
+  const waiting = new AbortController();
+  const done = (): void => {
+    waiting.abort();
+    clearTimeout(timer);
+    soon();
+  };
+  const timer = setTimeout(done, CALM_MS);
+  for (const name of ["loadedmetadata", "error"]) audio.addEventListener(name, done, { signal: AbortSignal.any([leaving, waiting.signal]) });
 }

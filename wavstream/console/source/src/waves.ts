@@ -1,8 +1,7 @@
 /** The waveform of a recording as the server has it, which grows; nothing is decoded here. */
 
-import { type Waveform, ask } from "./api";
-
-const MOST_POINTS = 16_000;
+import { type Waveform, ask, placeOf } from "./api";
+import { FINEST_PER_S, MOST_POINTS, coarsePoints } from "./points";
 
 export interface Stretch {
   start: number;
@@ -17,27 +16,44 @@ export class Waves {
   durationS = 0;
   isFinal = false;
   /** For each channel: smallest and greatest, in turn, of -1 to 1. */
-  peaks: number[][] = [];
-  private rms: number[] = [];
+  peaks: Float32Array[] = [];
+  /** Point after point, channel after channel. */
+  private rms = new Uint8Array();
   /** Samples of each channel in a point of `peaks`. */
   pointSamples = 160;
+  /** Whether `whole` has finer points. */
+  isCoarse = false;
 
   constructor(private readonly id: string) {}
 
   /** Asks for what is new; returns whether there was something. */
   async grow(signal: AbortSignal): Promise<boolean> {
-    const path = `v1/recordings/${encodeURIComponent(this.id)}/waveform`;
+    const path = `${placeOf(this.id)}/waveform`;
     if (this.peaks.length === 0 || this.length > 2 * MOST_POINTS) {
-      this.take(await ask<Waveform>(`${path}?points=${MOST_POINTS}`, { signal }), true);
+      await this.whole(signal);
       return true;
     }
     const before = this.samples;
     const fromS = (this.length * this.pointSamples) / this.sampleRate;
     const zoom = `samples_per_pixel=${this.pointSamples}`;
     const more = await ask<Waveform>(`${path}?from=${fromS}&${zoom}`, { signal });
-    if (more.samples_per_pixel !== this.pointSamples) this.take(await ask<Waveform>(`${path}?points=${MOST_POINTS}`, { signal }), true);
+    if (more.samples_per_pixel !== this.pointSamples) await this.whole(signal);
     else this.take(more, false);
     return this.samples !== before || this.isFinal;
+  }
+
+  /** Asks for all of it, so finely that silence is found in it. */
+  async whole(signal: AbortSignal): Promise<void> {
+    this.take(await ask<Waveform>(`${placeOf(this.id)}/waveform?points=${MOST_POINTS}`, { signal }), true);
+    this.isCoarse = false;
+  }
+
+  /** Asks for one that is finished, or takes what was asked for: as coarse as it is looked at first, see `whole`. */
+  async open(signal: AbortSignal, asked: Promise<Waveform> | null): Promise<boolean> {
+    if (this.peaks.length) return this.grow(signal);
+    this.take(await (asked ?? ask<Waveform>(`${placeOf(this.id)}/waveform?points=${coarsePoints()}`, { signal })), true);
+    this.isCoarse = 2 * this.pointSamples > 3 * Math.max(this.sampleRate / FINEST_PER_S, this.samples / MOST_POINTS);
+    return true;
   }
 
   private get length(): number {
@@ -49,20 +65,25 @@ export class Waves {
       this.channels = found.channels;
       this.sampleRate = found.sample_rate;
       this.pointSamples = found.samples_per_pixel;
-      this.peaks = Array.from({ length: found.channels }, () => []);
-      this.rms = [];
+      this.peaks = Array.from({ length: found.channels }, () => new Float32Array());
+      this.rms = new Uint8Array();
     }
+    const { channels } = this;
     // Of a running one the last point may not be whole yet: it is asked for again, so it is put in its place.
-    const at = isAll ? 0 : Math.round((found.start_s * found.sample_rate) / found.samples_per_pixel);
-    for (const each of this.peaks) each.length = Math.min(each.length, at * 2);
-    this.rms.length = Math.min(this.rms.length, at * this.channels);
-    for (let point = 0; point < found.length; point += 1) {
-      for (let channel = 0; channel < this.channels; channel += 1) {
-        const where = point * this.channels + channel;
-        this.peaks[channel]!.push(found.data[where * 2]! / 128, found.data[where * 2 + 1]! / 128);
-        this.rms.push(found.rms[where]!);
+    const at = isAll ? 0 : Math.min(this.length, Math.round((found.start_s * found.sample_rate) / found.samples_per_pixel));
+    const rms = new Uint8Array((at + found.length) * channels);
+    rms.set(this.rms.subarray(0, at * channels));
+    rms.set(found.rms, at * channels);
+    this.rms = rms;
+    this.peaks = this.peaks.map((before, channel) => {
+      const all = new Float32Array((at + found.length) * 2);
+      all.set(before.subarray(0, at * 2));
+      for (let point = 0, from = 2 * channel, into = 2 * at; point < found.length; point += 1, from += 2 * channels, into += 2) {
+        all[into] = found.data[from]! / 128;
+        all[into + 1] = found.data[from + 1]! / 128;
       }
-    }
+      return all;
+    });
     this.samples = found.samples;
     this.durationS = found.duration_s;
     this.isFinal = found.is_final;
