@@ -26,6 +26,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, text
 
 from tests.support.recorder import Recorder, Wall, recorder
+from tests.support.transcripts import say
 from tests.support.waiting import WAIT_S
 from wavstream.access.authenticator import Caller
 from wavstream.access.keys import KeyDigests, make_key
@@ -171,11 +172,17 @@ async def world_at(data_dir: Path) -> AsyncIterator[World]:
             await mine.until_received(SESSION, 1_000)
             done = await mine.act(done, "stop")
             letter = await _dead_letter(service)
+            row = await service.catalog.recordings.get(done["id"])
+            assert row is not None
+            said = await say(service.catalog, row, "secret", wall())
             signed = await mine.http.get(f"/v1/recordings/{done['id']}.wav")
             world = World(
                 client,
                 service,
-                ids={"there": _ids(SESSION, done["id"], letter), "absent": _ids(ABSENT_SESSION, ABSENT_ID, ABSENT_ID)},
+                ids={
+                    "there": _ids(SESSION, done["id"], letter, said.id),
+                    "absent": _ids(ABSENT_SESSION, *[ABSENT_ID] * 3),
+                },
                 links=[done["url"], signed.headers["location"]],
                 finished=done,
                 keys={**keys, "no key": None, "wrong": make_key()},
@@ -187,11 +194,11 @@ async def world_at(data_dir: Path) -> AsyncIterator[World]:
                 await mine.http.aclose()
 
 
-def _ids(session_id: str, recording_id: str, letter_id: str) -> dict[str, str]:
+def _ids(session_id: str, recording_id: str, letter_id: str, transcription_id: str) -> dict[str, str]:
     return {
         **dict.fromkeys(("session_id", "callId", "call_id", "call_control_id"), session_id),
         **dict.fromkeys(("recording_id", "recordingId", "run_id"), recording_id),
-        **dict.fromkeys(("transcriptionId",), recording_id),
+        **dict.fromkeys(("transcriptionId", "recording_transcription_id"), transcription_id),
         "letter_id": letter_id,
         "workspaceId": "workspace",
         "channelId": "channel",
@@ -387,8 +394,9 @@ async def test_whoever_has_the_right_key_finds_what_others_do_not(tmp_path: Path
             ]
             if answers[0] == answers[1]:
                 same.add(route)
-    assert {route for route in same if "transcription" not in route} == {
-        "/swml/runs/{run_id}", "/workspaces/{workspaceId}/recording-metrics"
+    assert same == {
+        "/swml/runs/{run_id}", "/workspaces/{workspaceId}/recording-metrics",
+        "/workspaces/{workspaceId}/transcriptions",
     }  # fmt: skip
 
 

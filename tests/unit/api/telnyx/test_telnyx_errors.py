@@ -161,7 +161,7 @@ async def test_a_field_of_any_name_is_named(calls: Calls, one: Caller, name: str
         "/v2/calls/call-77",
         "/v2/calls/call-77/actions/record_begin",
         "/v2/calls/call-77/actions/record_start/",
-        "/v2/recording_transcriptions/x",
+        "/v2/recording_transcriptions/x/y",
         "/v2/public_key/x",
     ],
 )
