@@ -288,6 +288,7 @@ class Transcriber:
             engine=self._engine,
             now=now,
             facts=self._facts_of(recording, _told(transcript)),
+            speech_ms=done.speech_ms,
         )
         if not is_written:
             self.counts.cancelled += 1
