@@ -2,9 +2,10 @@
 #   docker build -t wavstream .
 #   docker run -p 8080:8080 -v recordings:/data -e WAVSTREAM_API_KEY=... wavstream
 # It has what a bucket (docs/stores.md), PostgreSQL and a cluster need.
-# For streams in G.722, Opus or AMR-WB (docs/codecs.md) make an image FROM it, with PyAV:
+# For streams in G.722, Opus or AMR-WB (docs/codecs.md) make an image FROM it, with PyAV; for transcripts made on it
+# (docs/transcription.md) with pocketsphinx, or faster-whisper:
 #   USER root
-#   RUN pip --python /opt/wavstream install av
+#   RUN pip --python /opt/wavstream install av pocketsphinx
 #   USER 10001:10001
 # `podman build` needs --format docker: its own format has no HEALTHCHECK (docs/operations.md, Podman).
 

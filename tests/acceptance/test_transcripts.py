@@ -384,6 +384,9 @@ async def test_a_transcript_is_asked_for_later_and_by_nobody_where_none_is_made(
                 span = {"channel": segment["channel"], "start_ms": first["start_ms"], "end_ms": last["end_ms"]}
                 more = {"kind": "card_number", "call_start_ms": first["call_start_ms"], "last_digits": "1111"}
                 assert card == span | more
+            (used,) = (await client.http.get("/v1/transcripts/usage")).json()["data"]
+            speech_ms = sum(each["end_ms"] - each["start_ms"] for each in said)
+            assert (used["transcripts"], used["speech_ms"] >= speech_ms > 0) == (1, True)
             running = await client.start("call-9")
             assert (await client.http.post(f"/v1/recordings/{running['id']}/transcription")).status_code == 409
             command = await asyncio.create_subprocess_exec(

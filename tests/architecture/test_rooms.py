@@ -22,7 +22,6 @@ SHORTER = {
     ),
     "An engine that transcribes, and which of them it is": (
         "transcription/engines/choice.py",
-        "transcription/engines/faster_whisper_engine.py",
         "transcription/engines/pocketsphinx_engine.py",
     ),
     "A line each, for what is looked up there": ("api/registry.py", "dialects/registry.py"),
@@ -55,6 +54,7 @@ SHORTER = {
         "catalog/holds.py",
         "catalog/idempotency.py",
         "catalog/stored_runs.py",
+        "catalog/transcribed_speech.py",
     ),
     "One route, or one clause of an RFC": (
         "api/elsewhere.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -232,6 +233,35 @@ class FoundTranscripts(Document):
     data: list[FoundTranscript]
     next_cursor: str | None
     """Give it as `cursor` to read on; null: there is no more."""
+
+
+class TranscribedDayDocument(Document):
+    """What was transcribed on one day, UTC."""
+
+    day: date
+    transcripts: int
+    """One that was made anew counts again."""
+    speech_ms: int
+    """Of all channels together: what the engine was given."""
+
+
+class TranscribedDays(Document):
+    """What was transcribed for the app, day by day; the oldest first, days without any left out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"data": [{"day": "2026-11-01", "transcripts": 3, "speech_ms": 91240}]}]}
+    )
+
+    data: list[TranscribedDayDocument]
+
+
+class DaysQuery(BaseModel):
+    """How far back."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    days: Annotated[int, Field(ge=1, le=1000)] = 31
+    """Today, by UTC, is the last of them."""
 
 
 def _words(text: str) -> str:

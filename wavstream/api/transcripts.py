@@ -15,11 +15,13 @@ from wavstream.api.playback import as_of
 from wavstream.api.problems import problem
 from wavstream.api.transcript_documents import (
     AskForTranscript,
+    DaysQuery,
     FoundTranscript,
     FoundTranscripts,
     Hit,
     Redactions,
     SearchQuery,
+    TranscribedDays,
     TranscriptDocument,
     TranscriptionDocument,
 )
@@ -140,6 +142,18 @@ def routes(parts: ApiDependencies) -> APIRouter:
 
         data = await parts.downloads.run(app_id, shown)
         return JSONResponse({"data": data, "next_cursor": page.next_cursor})
+
+    @router.get(
+        "/v1/transcripts/usage",
+        operation_id="readTranscribedDays",
+        summary="Read how much was transcribed",
+        description="Transcripts of the app and the speech in them, by the day on which they were made.",
+        response_model=TranscribedDays,
+        responses=problems(401, 422, 503),
+    )
+    async def usage(query: Annotated[DaysQuery, Query()], app_id: AppId) -> Response:
+        found = await parts.transcriptions.by_day(app_id, query.days, parts.now())
+        return JSONResponse({"data": msgspec.to_builtins(found)})
 
     return router
 

@@ -26,11 +26,12 @@ from wavstream.catalog.tables import (
     outbox,
     outbox_sequences,
     removed_apps,
+    transcribed_speech,
 )
 from wavstream.model.app import MAIN_KEY, App, WebhookTarget, app_generation, app_id_of, app_name
 from wavstream.model.times import unix_us, utc
 
-_KEPT_FOR_AN_APP = (outbox, outbox_sequences, operations, idempotency, app_keys)
+_KEPT_FOR_AN_APP = (outbox, outbox_sequences, operations, idempotency, app_keys, transcribed_speech)
 """Tables whose rows go when their app is removed."""
 
 

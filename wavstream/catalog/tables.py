@@ -156,6 +156,17 @@ transcript_words = Table(
     sqlite_with_rowid=False,
 )
 
+# How much of each app was transcribed on which day (days since 1970).
+transcribed_speech = Table(
+    "transcribed_speech",
+    metadata,
+    Column("app_id", Text, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("transcripts", BigInteger, nullable=False),
+    Column("speech_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # One row: what the stores know this catalog by.
 installation = Table(
     "installation",

@@ -31,6 +31,7 @@ from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.pages import Page, make_page, read_cursor
 from wavstream.catalog.tables import transcript_words, transcripts
+from wavstream.catalog.transcribed_speech import TranscribedDay, by_day, count
 from wavstream.model.fact import Fact
 from wavstream.model.ids import new_id
 from wavstream.model.recording import Recording, Status
@@ -255,8 +256,9 @@ class Transcriptions:
         engine: str,
         now: datetime,
         facts: Sequence[Fact],
+        speech_ms: int = 0,
     ) -> bool:
-        """Write a transcript, and announce it (rule 3); return False if nobody wants it any more."""
+        """Write a transcript, count and announce it (rule 3); return False if nobody wants it any more."""
         values = {
             "recording": each.recording_id,
             "id": each.id,
@@ -280,11 +282,16 @@ class Transcriptions:
             connection.execute(insert(transcripts).values(row))
             if words:
                 connection.execute(insert(transcript_words), _word_rows(row))
+            count(connection, each.app_id, speech_ms, now)
             return True, self._outbox.add(connection, facts)
 
         is_written, told = await self._database.write(write)
         self._outbox.tell_dispatcher(told)
         return is_written
+
+    async def by_day(self, app_id: str, days: int, now: datetime) -> tuple[TranscribedDay, ...]:
+        """Return what of an app was transcribed on each of the last days, the oldest first."""
+        return await self._database.read(lambda connection: by_day(connection, app_id, days, now))
 
     async def search(self, app_id: str, said: str, *, limit: int, cursor: str | None = None) -> Page[Found]:
         """Return transcripts of an app in which all these words are said (rule 5), the newest first.

@@ -298,6 +298,7 @@ class Transcriber:
             engine=engine,
             now=now,
             facts=self._facts_of(recording, _told(transcript)),
+            speech_ms=done.speech_ms,
         )
         if not is_written:
             self.counts.cancelled += 1

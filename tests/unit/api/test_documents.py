@@ -41,7 +41,7 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 def test_every_operation_has_a_name_a_summary_and_a_description(document: dict[str, Any]) -> None:
     operations = [operation for _, operation in _operations(document)]
     names = [operation["operationId"] for operation in operations]
-    assert len(names) == len(set(names)) == 45
+    assert len(names) == len(set(names)) == 46
     assert all(operation["summary"] and operation["description"] for operation in operations)
 
 
@@ -70,6 +70,7 @@ def test_the_routes_of_the_contract_are_described(document: dict[str, Any]) -> N
         "get /v1/recordings/{recording_id}/transcript.vtt",
         "get /v1/recordings/{recording_id}/transcript/redactions",
         "get /v1/transcripts",
+        "get /v1/transcripts/usage",
         "get /v1/recordings/{recording_id}/regions",
         "post /v1/recordings/{recording_id}/verify",
         "get /v1/live",

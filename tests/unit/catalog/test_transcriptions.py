@@ -16,6 +16,7 @@ from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.transcriptions import Transcription, TranscriptionStatus, words_of
 from wavstream.errors import InvalidFields
+from wavstream.model.app import App
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
 
@@ -166,6 +167,33 @@ async def test_what_is_erased_goes_with_its_words_and_nothing_is_written_of_it_a
             work, b"{}", said="good", language="en", engine="test", now=LATER, facts=()
         )
     assert await found(catalog, "good") == []
+
+
+async def test_what_was_transcribed_is_counted_for_each_app_and_day_and_outlives_the_recordings(
+    catalog: Catalog,
+) -> None:
+    rows = catalog.transcriptions
+    for number, (app_id, day) in enumerate((("bank", 0), ("bank", 0), ("shop", 0), ("bank", 1), ("bank", 9))):
+        recording = finished(f"r{number}", RecordingOptions(), app_id=app_id)
+        await catalog.recordings.save(recording)
+        for again in range(2):  # it is made anew
+            work = await rows.ask(recording, None, START)
+            assert await rows.begin(work)
+            now, speech_ms = START + timedelta(days=day), 1_000 + again
+            said = {"said": "hi", "language": "en", "engine": "test", "now": now, "facts": (), "speech_ms": speech_ms}
+            assert await rows.finish(work, b"{}", **said)  # type: ignore[arg-type]
+            assert not await rows.finish(work, b"{}", **said)  # type: ignore[arg-type]
+    await catalog.erasures.begin([finished("r0", app_id="bank")], Status.DELETED, by="me", now=LATER)
+
+    days = await rows.by_day("bank", 9, START + timedelta(days=9))
+    assert [(each.day, each.transcripts, each.speech_ms) for each in days] == [
+        ((START + timedelta(days=1)).date(), 2, 2_001), ((START + timedelta(days=9)).date(), 2, 2_001),
+    ]  # fmt: skip
+    assert [each.transcripts for each in await rows.by_day("bank", 10, START + timedelta(days=9))] == [4, 2, 2]
+    assert [each.speech_ms for each in await rows.by_day("shop", 1, START)] == [2_001]
+    await catalog.apps.add(App("bank", START), key_hash="hash", key_lookup="lookup")
+    assert await catalog.apps.remove("bank")
+    assert await rows.by_day("bank", 10, START + timedelta(days=9)) == ()
 
 
 async def test_no_word_of_what_was_erased_is_left_in_the_file(tmp_path: Path) -> None:

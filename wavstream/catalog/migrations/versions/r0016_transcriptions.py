@@ -1,4 +1,4 @@
-"""Which recordings are to be transcribed, what was said in them, and in which of them each word was."""
+"""Which recordings are to be transcribed, what was said in them, which words, and how much."""
 
 from __future__ import annotations
 
@@ -46,5 +46,14 @@ def upgrade() -> None:
         sa.Column("made_us", sa.BigInteger, nullable=False),
         sa.Column("recording_id", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("app_id", "word", "made_us", "recording_id", name="pk_transcript_words"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "transcribed_speech",
+        sa.Column("app_id", sa.Text, nullable=False),
+        sa.Column("day", sa.Integer, nullable=False),
+        sa.Column("transcripts", sa.BigInteger, nullable=False),
+        sa.Column("speech_ms", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("app_id", "day", name="pk_transcribed_speech"),
         sqlite_with_rowid=False,
     )
