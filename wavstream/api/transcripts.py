@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse
 
 from wavstream.api.dependencies import ApiDependencies
@@ -30,6 +30,8 @@ from wavstream.transcription.redaction import redaction_spans
 from wavstream.transcription.texts import MEDIA_TYPES, WRITERS
 from wavstream.transcription.transcript import Segment, Transcript, decode, names_of
 
+OfPage = Annotated[str | None, Header(alias="X-Wavstream-Console", include_in_schema=False)]
+"""The header that the console sends with each request."""
 HITS = 5
 """Of one transcript, in what is found."""
 _OFF = "This server makes no transcripts: whoever runs it can set WAVSTREAM_TRANSCRIPTION__ENGINE"
@@ -88,10 +90,12 @@ def routes(parts: ApiDependencies) -> APIRouter:
         response_model=TranscriptionDocument,
         responses=problems(401, 404, 503),
     )
-    async def read(recording_id: str, app_id: AppId) -> Response:
+    async def read(recording_id: str, app_id: AppId, of_page: OfPage = None) -> Response:
         """Whether it waits, how far it is, whether it failed and why."""
         recording = await recording_of(app_id, recording_id)
         found = await parts.transcriptions.get(recording.id)
+        if found is None and of_page is not None:  # it asks of each recording, and a browser counts a 404 as an error
+            return Response(status_code=204)
         if found is None:
             raise NotFound("nobody has asked for a transcript of the recording")
         return JSONResponse(_document(found).as_json())

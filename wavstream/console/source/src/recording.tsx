@@ -9,6 +9,7 @@ import { Listening } from "./listening";
 import type { Begun } from "./main";
 import { Player } from "./player";
 import { Receipt } from "./receipt";
+import { Said } from "./said";
 import { useDark } from "./scheme";
 import { Waves } from "./waves";
 import { Drawing } from "./waveform";
@@ -21,7 +22,7 @@ const RUNS = new Set(["accepted", "ongoing", "paused", "completed"]);
 const GONE = new Set(["deleted", "expired"]);
 
 /** `begun` is what was asked of the server when the page began; null: nothing was yet. */
-export default function RecordingPage({ id, begun: given }: { id: string; begun: Begun | null }): JSX.Element {
+export default function RecordingPage({ id, begun: given, transcribes }: { id: string; begun: Begun | null; transcribes: boolean }): JSX.Element {
   const [recording, setRecording] = useState<Recording | null>(null);
   const [marks, setMarks] = useState<Regions | null>(null);
   const [said, setSaid] = useState("");
@@ -192,9 +193,12 @@ export default function RecordingPage({ id, begun: given }: { id: string; begun:
       )}
       {isGone && <p class="empty">It is no longer there: it {status === "deleted" ? "was erased" : "was kept as long as it had to be"}.</p>}
       {status === "absent" && <p class="empty">It ended without audio, so there is no file and nothing to look at.</p>}
-      <div class={isGone || !player ? "unshown" : ""}>
-        <div class="wave" ref={box} />
-        {player && <Listening player={player} waves={waves} marks={marks} zoom={(closeness) => drawing.current?.zoom(closeness)} />}
+      <div class={isGone || !player ? "unshown" : "beside"}>
+        <div class="sound">
+          <div class="wave" ref={box} />
+          {player && <Listening player={player} waves={waves} marks={marks} zoom={(closeness) => drawing.current?.zoom(closeness)} />}
+        </div>
+        {player && isDone && <Said id={id} player={player} transcribes={transcribes} />}
       </div>
       {recording && !isGone && (
         <div class="buttons" role="group" aria-label="What to do with it">
