@@ -35,6 +35,13 @@ SAID = (
     "x" * LONGEST_WORD,
 )
 """Markup, Hebrew, what turns the direction around, and the longest word that there may be."""
+SPOKEN = (
+    "good morning front desk how may I help",
+    "hello I would like to move my visit to Friday",
+    "Friday at ten is free shall I book it",
+    "yes please thank you goodbye",
+)
+"""What is said in the picture of the documents."""
 HAND = """
 const made = document.createElement;
 document.createElement = function (name, ...more) {
@@ -82,6 +89,16 @@ async def at_s(page: Page) -> float:
     return found
 
 
+def segment(at: int, text: str) -> dict[str, Any]:
+    """Return what one of two says in turn, in a stretch of 3.6 s."""
+    start_ms = 3_600 * at
+    words = [
+        {"word": word, "start_ms": start_ms + 290 * number, "end_ms": start_ms + 290 * number + 280}
+        for number, word in enumerate(text.split())
+    ]
+    return {"channel": (at + 1) % 2, "start_ms": start_ms, "end_ms": start_ms + 3_600, "text": text, "words": words}
+
+
 async def test_a_transcript_is_asked_for_fails_with_its_reason_is_read_searched_and_leads_to_each_word(
     chrome: Browser, tmp_path: Path
 ) -> None:
@@ -112,7 +129,6 @@ async def test_a_transcript_is_asked_for_fails_with_its_reason_is_read_searched_
             words = part.locator("[data-word]")
             await words.first.wait_for()
             assert await visit.barriers() == []
-            await visit.picture("transcript")
             made = (await client.http.get(f"/v1/recordings/{recording_id}/transcript")).json()
             first = made["segments"][0]["words"]
             assert [await words.nth(at).inner_text() for at in range(5)] == [*SAID[:4], "⟨202E⟩friday"]
@@ -158,20 +174,10 @@ async def test_a_transcript_is_asked_for_fails_with_its_reason_is_read_searched_
 
 
 async def test_of_four_hours_of_words_only_those_in_sight_are_in_the_document(chrome: Browser, tmp_path: Path) -> None:
-    segments: list[dict[str, Any]] = []
-    for at in range(4_000):
-        words = [
-            {
-                "word": f"word{at}" if number else "x" * 4_096 if at == 0 else "so",
-                "start_ms": 3_600 * at + 300 * number,
-                "end_ms": 3_600 * at + 300 * number + 290,
-            }
-            for number in range(12)
-        ]
-        text = " ".join(str(each["word"]) for each in words)
-        segments.append(
-            {"channel": at % 2, "start_ms": 3_600 * at, "end_ms": 3_600 * at + 3_600, "text": text, "words": words}
-        )
+    segments = [
+        segment(at, SPOKEN[at] if at < len(SPOKEN) else "x" * 4_096 if at == len(SPOKEN) else f"so word{at} " * 6)
+        for at in range(4_000)
+    ]
     speakers = [
         {"channel": channel, "side": side, "legs": [leg]}
         for channel, side, leg in ((0, "left", "a"), (1, "right", "b"))
@@ -200,6 +206,9 @@ async def test_of_four_hours_of_words_only_those_in_sight_are_in_the_document(ch
         words = page.locator("[data-word]")
         await words.first.wait_for()
         assert await words.count() < 2_000
+        await page.locator("[data-word='1:5']").click()
+        await expect(page.locator("[data-word='1:5']")).to_have_attribute("aria-current", "true")
+        await visit.picture("transcript")
         await page.get_by_label("Find in it").fill("word3990")
         await page.get_by_label("Find in it").press("Shift+Enter")
         await expect(page.locator("[data-word='3990:11']")).to_be_in_viewport()
