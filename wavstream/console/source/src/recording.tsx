@@ -5,6 +5,7 @@ import { useEffect, useLayoutEffect, useReducer, useRef, useState } from "preact
 import { hashSecond, to } from "./address";
 import { type Recording, type Refused, type Regions, type Verification, ROOT, ask, placeOf, post } from "./api";
 import { Asking } from "./asking";
+import { breath } from "./calm";
 import { Listening } from "./listening";
 import type { Begun } from "./main";
 import { Player } from "./player";
@@ -66,6 +67,7 @@ export default function RecordingPage({ id, begun: given, transcribes }: { id: s
           if (isFinished) isNew = await waves.open(leaving.signal, early?.waveform ?? null);
           // Before its first second is written, and while its file is being finished, there is no waveform to ask for.
           else if ((await asksRegions).duration_s > 0 && found.status !== "completed") isNew = await waves.grow(leaving.signal);
+          if (isFinished && !drawing.current) await breath();
           if (leaving.signal.aborted) return;
           if (!drawing.current && waves.durationS > 0) {
             made ??= new Player(id, waves, false, setUnheard);

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { type Transcription, ROOT, ask, placeOf, post } from "./api";
+import { whenCalm } from "./calm";
 import { Later } from "./later";
 import type { Player } from "./player";
 import { Foreign, visible } from "./words";
@@ -36,7 +37,7 @@ export function Said({ id, player, transcribes }: { id: string; player: Player; 
       }
       if (again && !leaving.signal.aborted) timer = window.setTimeout(look, LOOK_MS);
     };
-    void look();
+    whenCalm(player.audio, leaving.signal, () => void look());
     return () => {
       leaving.abort();
       clearTimeout(timer);
