@@ -100,7 +100,7 @@ console:
 	@cd $(CONSOLE) && npm ci --silent --no-audit --no-fund && npm run --silent build -- --outDir $(abspath wavstream/console/static)
 
 pictures: $(VENV)/.installed-dev
-	@CONSOLE_PICTURES=1 $(PY) -m pytest -q -n 2 tests/acceptance/test_console_page.py
+	@CONSOLE_PICTURES=1 $(PY) -m pytest -q -n 2 tests/acceptance/test_console_page.py tests/acceptance/test_console_transcripts.py
 
 # One resolution, of everything; the smaller locks are cut out of it. They hold for Python 3.11 and newer on every
 # system, keep their versions but for ARGS=--upgrade, and name no index: the one of who installs is asked.

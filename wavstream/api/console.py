@@ -58,6 +58,8 @@ class Visitor(Document):
     key_name: str | None
     expires_at: Moment | None
     now: Moment
+    transcribes: bool
+    """Whether transcripts are made here."""
     version: str = __version__
 
 
@@ -112,6 +114,7 @@ class Door:
             key_name=self._parts.authenticator.key_name(key_id),
             expires_at=None if shown is None else shown.expires_at,
             now=self._parts.now(),
+            transcribes=self._parts.wake_transcriber is not None,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse
 
 from wavstream.api.dependencies import ApiDependencies
@@ -26,11 +26,14 @@ from wavstream.api.transcript_documents import (
     TranscriptionDocument,
 )
 from wavstream.catalog.transcriptions import Found, Transcription, words_of
+from wavstream.errors import NotFound
 from wavstream.model.recording import Recording
 from wavstream.transcription.redaction import redaction_spans
 from wavstream.transcription.texts import MEDIA_TYPES
 from wavstream.transcription.transcript import Segment, decode, names_of
 
+OfPage = Annotated[str | None, Header(alias="X-Wavstream-Console", include_in_schema=False)]
+"""The header that the console sends with each request."""
 HITS = 5
 """Of one transcript, in what is found."""
 _OFF = "This server makes no transcripts: whoever runs it can set WAVSTREAM_TRANSCRIPTION__ENGINE"
@@ -72,9 +75,14 @@ def routes(parts: ApiDependencies) -> APIRouter:
         response_model=TranscriptionDocument,
         responses=problems(401, 404, 503),
     )
-    async def read(recording_id: str, app_id: AppId) -> Response:
+    async def read(recording_id: str, app_id: AppId, of_page: OfPage = None) -> Response:
         """Whether it waits, how far it is, whether it failed and why."""
-        found = await parts.transcripts.of(await recording_of(app_id, recording_id))
+        recording = await recording_of(app_id, recording_id)
+        found = await parts.transcripts.of(recording)
+        if found is None and of_page is not None:  # it asks of each recording, and a browser counts a 404 as an error
+            return Response(status_code=204)
+        if found is None:
+            raise NotFound("nobody has asked for a transcript of the recording")
         return JSONResponse(_document(found).as_json())
 
     @router.get(
@@ -152,7 +160,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         responses=problems(401, 422, 503),
     )
     async def usage(query: Annotated[DaysQuery, Query()], app_id: AppId) -> Response:
-        found = await parts.transcriptions.by_day(app_id, query.days, parts.now())
+        found = await parts.transcripts.by_day(app_id, query.days)
         return JSONResponse({"data": msgspec.to_builtins(found)})
 
     return router

@@ -68,12 +68,9 @@ class Transcripts:
         self._wake()
         return asked
 
-    async def of(self, recording: Recording) -> Transcription:
-        """Return the transcription of a recording; raise NotFound if nobody has asked for one."""
-        found = await self._rows.get(recording.id)
-        if found is None:
-            raise NotFound("nobody has asked for a transcript of the recording")
-        return found
+    async def of(self, recording: Recording) -> Transcription | None:
+        """Return the transcription of a recording; None: nobody has asked for one."""
+        return await self._rows.get(recording.id)
 
     async def document(self, recording: Recording) -> bytes:
         """Return the transcript of a recording as JSON; raise NotFound."""
@@ -121,6 +118,10 @@ class Transcripts:
     async def search(self, app_id: str, said: str, *, limit: int, cursor: str | None) -> Page[Found]:
         """Return the app's transcripts in which all these words are, newest first; raise InvalidFields."""
         return await self._rows.search(app_id, said, limit=limit, cursor=cursor)
+
+    async def by_day(self, app_id: str, days: int) -> tuple[TranscribedDay, ...]:
+        """Return what of an app was transcribed on each of the last days, the oldest first."""
+        return await self._rows.by_day(app_id, days, self._now())
 
     async def transcribed_among(self, recordings: Sequence[Recording]) -> frozenset[str]:
         """Return the ids of those of these recordings that have a transcript."""

@@ -116,6 +116,8 @@ export interface Visitor {
   app_id: string | null;
   key_name: string | null;
   expires_at: string | null;
+  /** Whether this server makes transcripts. */
+  transcribes: boolean;
   version: string;
 }
 
@@ -287,4 +289,44 @@ export interface DeadLetter {
   error: string;
   created_at: string;
   died_at: string;
+}
+
+/** The work of transcribing a recording. */
+export interface Transcription {
+  status: "waiting" | "running" | "done" | "failed";
+  progress: number;
+  language: string | null;
+  engine: string | null;
+  attempts: number;
+  error: string | null;
+  done_at: string | null;
+}
+
+export interface Word {
+  word: string;
+  start_ms: number;
+  end_ms: number;
+}
+
+export interface Segment {
+  channel: number;
+  start_ms: number;
+  end_ms: number;
+  text: string;
+  words: Word[];
+}
+
+export interface Transcript {
+  language: string;
+  engine: string;
+  timing: "word" | "segment";
+  speakers: { channel: number; side: string; legs: string[] }[];
+  segments: Segment[];
+}
+
+export interface FoundTranscript {
+  recording_id: string;
+  transcribed_at: string;
+  language: string;
+  hits: { channel: number; speaker: string; start_ms: number; text: string }[];
 }

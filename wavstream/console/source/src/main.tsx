@@ -140,8 +140,8 @@ function Page({ told, begun }: { told: Visitor | null; begun: Begun | null }): J
       <Connection />
       <main id="main" tabIndex={-1}>
         {view === "live" && <Live />}
-        {view === "recordings" && <Recordings />}
-        {view === "recording" && <Later key={id} title="Recording" part={recordingPage} props={{ id: id!, begun: begun?.id === id ? begun : null }} />}
+        {view === "recordings" && <Recordings transcribes={visitor.transcribes} />}
+        {view === "recording" && <Later key={id} title="Recording" part={recordingPage} props={{ id: id!, begun: begun?.id === id ? begun : null, transcribes: visitor.transcribes }} />}
         {view === "letters" && <DeadLetters />}
         {view === "help" && <Help />}
         {!VIEWS.has(view) && (

@@ -5,10 +5,12 @@ import { useEffect, useLayoutEffect, useReducer, useRef, useState } from "preact
 import { hashSecond, to } from "./address";
 import { type Recording, type Refused, type Regions, type Verification, ROOT, ask, placeOf, post } from "./api";
 import { Asking } from "./asking";
+import { breath } from "./calm";
 import { Listening } from "./listening";
 import type { Begun } from "./main";
 import { Player } from "./player";
 import { Receipt } from "./receipt";
+import { Said } from "./said";
 import { useDark } from "./scheme";
 import { Waves } from "./waves";
 import { Drawing } from "./waveform";
@@ -21,7 +23,7 @@ const RUNS = new Set(["accepted", "ongoing", "paused", "completed"]);
 const GONE = new Set(["deleted", "expired"]);
 
 /** `begun` is what was asked of the server when the page began; null: nothing was yet. */
-export default function RecordingPage({ id, begun: given }: { id: string; begun: Begun | null }): JSX.Element {
+export default function RecordingPage({ id, begun: given, transcribes }: { id: string; begun: Begun | null; transcribes: boolean }): JSX.Element {
   const [recording, setRecording] = useState<Recording | null>(null);
   const [marks, setMarks] = useState<Regions | null>(null);
   const [said, setSaid] = useState("");
@@ -65,6 +67,7 @@ export default function RecordingPage({ id, begun: given }: { id: string; begun:
           if (isFinished) isNew = await waves.open(leaving.signal, early?.waveform ?? null);
           // Before its first second is written, and while its file is being finished, there is no waveform to ask for.
           else if ((await asksRegions).duration_s > 0 && found.status !== "completed") isNew = await waves.grow(leaving.signal);
+          if (isFinished && !drawing.current) await breath();
           if (leaving.signal.aborted) return;
           if (!drawing.current && waves.durationS > 0) {
             made ??= new Player(id, waves, false, setUnheard);
@@ -192,9 +195,12 @@ export default function RecordingPage({ id, begun: given }: { id: string; begun:
       )}
       {isGone && <p class="empty">It is no longer there: it {status === "deleted" ? "was erased" : "was kept as long as it had to be"}.</p>}
       {status === "absent" && <p class="empty">It ended without audio, so there is no file and nothing to look at.</p>}
-      <div class={isGone || !player ? "unshown" : ""}>
-        <div class="wave" ref={box} />
-        {player && <Listening player={player} waves={waves} marks={marks} zoom={(closeness) => drawing.current?.zoom(closeness)} />}
+      <div class={isGone || !player ? "unshown" : "beside"}>
+        <div class="sound">
+          <div class="wave" ref={box} />
+          {player && <Listening player={player} waves={waves} marks={marks} zoom={(closeness) => drawing.current?.zoom(closeness)} />}
+        </div>
+        {player && isDone && <Said id={id} player={player} transcribes={transcribes} />}
       </div>
       {recording && !isGone && (
         <div class="buttons" role="group" aria-label="What to do with it">

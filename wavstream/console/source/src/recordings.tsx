@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { go, to, useQuery } from "./address";
 import { type Page, type Recording, ask } from "./api";
+import { Later } from "./later";
 import { END, Foreign, Moment, STATUS, clockTime, visible } from "./words";
 
 const PAGE = "50";
@@ -39,16 +40,21 @@ function inZone(utc: string): string {
   return `${day}T${part(at.getHours())}:${part(at.getMinutes())}:${part(at.getSeconds())}.${part(at.getMilliseconds(), 3)}`;
 }
 
-export function Recordings(): JSX.Element {
+const saidPart = () => import("./found_said");
+
+/** `transcribes`: whether this server makes transcripts, which are looked through apart from all else. */
+export function Recordings({ transcribes }: { transcribes: boolean }): JSX.Element {
   const asked = useQuery();
   const [page, setPage] = useState<Page<Recording> | null>(null);
   const [said, setSaid] = useState("");
   const [again, setAgain] = useState(0);
   const address = asked.toString();
+  const words = asked.get("said") ?? "";
   useEffect(() => {
     document.title = "Recordings - wavstream";
   }, []);
   useEffect(() => {
+    if (words) return undefined; // of that another part asks
     const leaving = new AbortController();
     setSaid("");
     ask<Page<Recording>>(`v1/recordings?${asApi(asked)}`, { signal: leaving.signal }).then(setPage, (problem: Error) => {
@@ -71,6 +77,11 @@ export function Recordings(): JSX.Element {
     }
     go(to(params));
     setAgain((n) => n + 1);
+  };
+  const searchSaid = (event: SubmitEvent): void => {
+    event.preventDefault();
+    const given = String(new FormData(event.currentTarget as HTMLFormElement).get("said") ?? "").trim();
+    go(to(given ? { view: "recordings", said: given } : { view: "recordings" }));
   };
   const field = (name: string, label: string, more: JSX.IntrinsicElements["input"] = {}): JSX.Element => (
     <label>
@@ -110,49 +121,70 @@ export function Recordings(): JSX.Element {
   return (
     <>
       <h1 tabIndex={-1}>Recordings</h1>
-      <form class="filters" role="search" onSubmit={search} key={FIELDS.flatMap((name) => asked.getAll(name)).join("\n")}>
-        {field("q", "Find", { type: "search", placeholder: "id, session or party" })}
-        {choice("status", "Status", Object.fromEntries(STATUSES.map((each) => [each, STATUS[each] ?? each])))}
-        <details open={isNarrowed}>
-          <summary>More filters</summary>
-          <div class="filters">
-            {field("session_id", "Session id, exactly")}
-            {field("party", "Party (* at its end: begins so)")}
-            {choice("end_reason", "Why it ended", END)}
-            {field("since", "From", { type: "datetime-local", step: "any" })}
-            {field("until", "Before", { type: "datetime-local", step: "any" })}
-            {field("longer_than_s", "At least, seconds", { type: "number", min: 0, step: "any" })}
-            {field("shorter_than_s", "Shorter than, seconds", { type: "number", min: 0, step: "any" })}
-            <label>
-              Metadata (name:value, one to a line)
-              <textarea name="metadata" rows={Math.max(1, asked.getAll("metadata").length)} autocomplete="off" defaultValue={asked.getAll("metadata").join("\n")} />
-            </label>
-            {choice("held", "Legal hold", { true: "held", false: "not held" })}
-          </div>
-        </details>
-        <button type="submit" class="main">
-          Search
-        </button>
-        <a href={to({ view: "recordings" })}>Clear</a>
-      </form>
-      {said && <p role="alert">{visible(said)}</p>}
-      <p role="status" class="unseen">
-        {page ? `${page.data.length} recordings on this page` : ""}
-      </p>
-      {page === null && !said && <p class="empty">Asking the server ...</p>}
-      {page && page.data.length === 0 && !isCut && <p class="empty">No recording fits.</p>}
-      {page && page.data.length > 0 && <Table recordings={page.data} />}
-      {isCut && (
-        <p class="empty">
-          {page.data.length ? "So much was found so far" : "Nothing was found so far"}, and there are older ones: <a href={older}>look further back</a>.
-        </p>
+      {(transcribes || words) && (
+        <form class="filters" role="search" aria-label="What was said" onSubmit={searchSaid} key={`said ${words}`}>
+          <label>
+            Said in it (words, all of them)
+            <input name="said" type="search" defaultValue={words} maxLength={256} autocomplete="off" />
+          </label>
+          <button type="submit">Find what was said</button>
+        </form>
       )}
-      <nav class="pages" aria-label="Pages of the list">
-        {asked.has("cursor") && (
-          <a href={to(newest)}>Newest</a>
-        )}
-        {page?.next_cursor && <a href={older}>Older</a>}
-      </nav>
+      {words && (
+        <>
+          <p>
+            <a href={to({ view: "recordings" })}>All recordings</a>
+          </p>
+          <Later part={saidPart} props={{ said: words, cursor: asked.get("cursor") ?? "" }} />
+        </>
+      )}
+      {!words && (
+        <>
+          <form class="filters" role="search" aria-label="Recordings" onSubmit={search} key={FIELDS.flatMap((name) => asked.getAll(name)).join("\n")}>
+            {field("q", "Find", { type: "search", placeholder: "id, session or party" })}
+            {choice("status", "Status", Object.fromEntries(STATUSES.map((each) => [each, STATUS[each] ?? each])))}
+            <details open={isNarrowed}>
+              <summary>More filters</summary>
+              <div class="filters">
+                {field("session_id", "Session id, exactly")}
+                {field("party", "Party (* at its end: begins so)")}
+                {choice("end_reason", "Why it ended", END)}
+                {field("since", "From", { type: "datetime-local", step: "any" })}
+                {field("until", "Before", { type: "datetime-local", step: "any" })}
+                {field("longer_than_s", "At least, seconds", { type: "number", min: 0, step: "any" })}
+                {field("shorter_than_s", "Shorter than, seconds", { type: "number", min: 0, step: "any" })}
+                <label>
+                  Metadata (name:value, one to a line)
+                  <textarea name="metadata" rows={Math.max(1, asked.getAll("metadata").length)} autocomplete="off" defaultValue={asked.getAll("metadata").join("\n")} />
+                </label>
+                {choice("held", "Legal hold", { true: "held", false: "not held" })}
+              </div>
+            </details>
+            <button type="submit" class="main">
+              Search
+            </button>
+            <a href={to({ view: "recordings" })}>Clear</a>
+          </form>
+          {said && <p role="alert">{visible(said)}</p>}
+          <p role="status" class="unseen">
+            {page ? `${page.data.length} recordings on this page` : ""}
+          </p>
+          {page === null && !said && <p class="empty">Asking the server ...</p>}
+          {page && page.data.length === 0 && !isCut && <p class="empty">No recording fits.</p>}
+          {page && page.data.length > 0 && <Table recordings={page.data} />}
+          {isCut && (
+            <p class="empty">
+              {page.data.length ? "So much was found so far" : "Nothing was found so far"}, and there are older ones: <a href={older}>look further back</a>.
+            </p>
+          )}
+          <nav class="pages" aria-label="Pages of the list">
+            {asked.has("cursor") && (
+              <a href={to(newest)}>Newest</a>
+            )}
+            {page?.next_cursor && <a href={older}>Older</a>}
+          </nav>
+        </>
+      )}
     </>
   );
 }

@@ -4,6 +4,7 @@ import WaveSurfer from "wavesurfer.js";
 import Hover from "wavesurfer.js/plugins/hover";
 import Regions from "wavesurfer.js/plugins/regions";
 import type { Region } from "./api";
+import { whenCalm } from "./calm";
 import { Detail } from "./detail";
 import type { Player } from "./player";
 import { Ruler } from "./ruler";
@@ -16,8 +17,6 @@ const LEAST_S = 0.05;
 const MOST_PIXELS_PER_S = 200;
 const CLOSEST = 4;
 const SETTLED_MS = 120;
-/** Until then what nobody waits for lets the rest of the page go first. */
-const CALM_MS = 3_000;
 
 export class Drawing {
   private readonly surfer: WaveSurfer;
@@ -154,22 +153,4 @@ export class Drawing {
     this.leaving.abort();
     this.surfer.destroy();
   }
-}
-
-/** Does it once the audio is open and nothing else is to do. */
-function whenCalm(audio: HTMLAudioElement, leaving: AbortSignal, does: () => void): void {
-  const soon = (): void => {
-    if (leaving.aborted) return;
-    if ("requestIdleCallback" in window) requestIdleCallback(() => does(), { timeout: CALM_MS });
-    else setTimeout(does, 0);
-  };
-  if (audio.readyState >= HTMLMediaElement.HAVE_METADATA || audio.error) return soon();
-  const waiting = new AbortController();
-  const done = (): void => {
-    waiting.abort();
-    clearTimeout(timer);
-    soon();
-  };
-  const timer = setTimeout(done, CALM_MS);
-  for (const name of ["loadedmetadata", "error"]) audio.addEventListener(name, done, { signal: AbortSignal.any([leaving, waiting.signal]) });
 }
