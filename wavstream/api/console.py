@@ -17,7 +17,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +29,7 @@ from wavstream.api.console_cookies import check_writer
 from wavstream.api.console_page import add_console_page
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.middleware import authenticated
+from wavstream.api.routes import Router, add_routes
 from wavstream.errors import Unauthenticated
 from wavstream.model.app import app_name
 from wavstream.model.document import Document
@@ -100,7 +101,7 @@ def add_console(app: FastAPI, parts: ApiDependencies) -> None:
     if parts.console_passes is None:
         return
     door = Door(parts, parts.console_passes)
-    app.router.routes.extend(_routes(parts, parts.console_passes, door).routes)
+    add_routes(app, _routes(parts, parts.console_passes, door))
 
     async def told(request: Request) -> bytes:
         return msgspec.json.encode((await door.who(request)).as_json())
@@ -108,8 +109,8 @@ def add_console(app: FastAPI, parts: ApiDependencies) -> None:
     add_console_page(app, visitor=told)
 
 
-def _routes(parts: ApiDependencies, passes: ConsolePasses, door: Door) -> APIRouter:
-    router = APIRouter(prefix="/console", include_in_schema=False)
+def _routes(parts: ApiDependencies, passes: ConsolePasses, door: Door) -> Router:
+    router = Router(prefix="/console", include_in_schema=False)
 
     @router.get("/session")
     async def who(request: Request) -> Response:

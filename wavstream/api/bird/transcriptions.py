@@ -9,22 +9,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from starlette.responses import JSONResponse, Response
 
 from wavstream.api.bird.answers import Transcription, Transcriptions, errors
 from wavstream.api.bird.options import CreateTranscription, Page
 from wavstream.api.bird.pages import RecordingId, WorkspaceId, check_workspace, find_recording
 from wavstream.api.facade import AppId, FacadeDependencies
+from wavstream.api.routes import Router
 from wavstream.errors import FieldError, InvalidFields, NotFound
 from wavstream.model.ids import from_uuid
 
 TranscriptionId = Annotated[str, Path(alias="transcriptionId")]
 
 
-def routes(parts: FacadeDependencies) -> APIRouter:
+def routes(parts: FacadeDependencies) -> Router:
     """Return the routes of transcripts."""
-    router = APIRouter(prefix="/workspaces/{workspaceId}", tags=["transcriptions"])
+    router = Router(prefix="/workspaces/{workspaceId}", tags=["transcriptions"])
 
     @router.post(
         "/recordings/{recordingId}/transcriptions",
