@@ -17,6 +17,7 @@ import socket
 import sys
 from typing import Any
 
+from tests.support.kept_commands import keep_commands
 from wavstream.cli.main import main
 
 ORDER_BYTES = 1 << 18
@@ -69,4 +70,5 @@ def become(order: dict[str, Any], stderr: int, told: int) -> None:
 
 if __name__ == "__main__":
     importlib.import_module("wavstream.service.server")
+    keep_commands()
     wait_for_orders(socket.socket(fileno=int(sys.argv[1])))
