@@ -10,6 +10,7 @@ from contextlib import nullcontext
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.examples import OF_MOST
 from tests.support.nats import NatsCluster, NatsServer, running_nats, running_nats_cluster
 from tests.support.postgres import on_postgres
 from tests.support.weed import Weed, running_weed
@@ -50,8 +51,11 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(10_000, 10, 10)  # with the default of 700, 2.8 s in 30 s of those tests; so 0.5 s
 
 
-# The same examples each time, however slow the machine is; `--hypothesis-profile=default` looks for others.
-settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+# The same examples each time, however slow the machine is: a few in each run, and with `--hypothesis-profile=long` all
+# that were found to tell something. `--hypothesis-profile=default` looks for others, as many as that.
+steady = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("steady", steady, max_examples=OF_MOST // 4)
+settings.register_profile("long", steady, max_examples=OF_MOST)
 settings.load_profile("steady")
 
 

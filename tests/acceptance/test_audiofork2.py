@@ -69,9 +69,11 @@ def place_s(channel: NDArray[np.int16], said: NDArray[np.int16]) -> float:
 
 
 @real_time
-@pytest.mark.parametrize("leg", ["/a", ""], ids=["named", "by its channel"])
-@pytest.mark.parametrize("lose", [reset, leave_open])
-@pytest.mark.parametrize("dropped_s", [0.0, 0.4])
+@pytest.mark.parametrize(
+    ("dropped_s", "lose", "leg"),  # each with each of the others once
+    [(0.0, reset, "/a"), (0.0, leave_open, ""), (0.4, reset, ""), (0.4, leave_open, "/a")],
+    ids=["named and reset", "by its channel and left open", "shortened and reset", "shortened, named and left open"],
+)
 async def test_what_a_fork_kept_while_it_had_no_socket_lies_where_it_was_said(
     tmp_path: Path, lose: Callable[[ClientConnection], Awaitable[None]], dropped_s: float, leg: str
 ) -> None:

@@ -67,6 +67,7 @@ SHORTER = {
         "api/mount.py",
         "api/options.py",
         "api/paths.py",
+        "api/routes.py",
         "api/signalwire/mount.py",
         "api/telnyx/mount.py",
         "api/vendor_options.py",

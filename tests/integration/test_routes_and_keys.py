@@ -30,7 +30,6 @@ from tests.support.transcripts import say
 from tests.support.waiting import WAIT_S
 from wavstream.access.authenticator import Caller
 from wavstream.access.keys import KeyDigests, make_key
-from wavstream.api.app import make_facades
 from wavstream.dialects.registry import DIALECTS
 from wavstream.model.app import App, WebhookTarget
 from wavstream.model.fact import command_done
@@ -98,7 +97,6 @@ class World:
 
     def routes(self) -> list[tuple[str, str]]:
         """Return (method, path) of every HTTP route there is."""
-        make_facades(self.service.app)
         applications = [self.service.app, *(each.app for each in self.service.app.state.mounted)]
         every = [route for application in applications for route in _walk(application.routes)]
         return [(method, route) for method, route in every if route not in (*MEDIA, STREAM)]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 
 from tests.support.calls import Call, calls
+from tests.support.examples import examples
 from tests.support.folding import folded
 from tests.support.journal_script import T0_US
 from wavstream.model.options import ChannelLayout, PauseBehavior
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(call=calls(mixed_formats=False, layout=ChannelLayout.STEREO))
 def test_every_accepted_sample_is_in_the_file_or_counted(call: Call) -> None:
     made = folded(call.script)
@@ -25,7 +26,7 @@ def test_every_accepted_sample_is_in_the_file_or_counted(call: Call) -> None:
     assert counts.duplicate_frames == call.doubled
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(call=calls())
 def test_a_file_is_as_long_as_the_call_without_its_pauses(call: Call) -> None:
     made = folded(call.script)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.calls import Call, calls
+from tests.support.examples import examples
 from wavstream.journal.records import Item
 from wavstream.rendering.account import FileAccount
 from wavstream.rendering.fold import Fold
@@ -19,7 +20,7 @@ def fold_in(parts: list[list[Item]]) -> tuple[bytes, bytes, FileAccount]:
     return audio, fold.header(), fold.account()
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(call=calls(), cuts=st.lists(st.floats(0, 1), max_size=12), batch_ms=st.sampled_from((20, 70, 150, 1000)))
 def test_any_cutting_of_a_journal_gives_the_same_file_and_account(call: Call, cuts: list[float], batch_ms: int) -> None:
     whole = fold_in([call.script.items()])
@@ -29,7 +30,7 @@ def test_any_cutting_of_a_journal_gives_the_same_file_and_account(call: Call, cu
     assert fold_in([[item] for item in other]) == whole
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(call=calls())
 def test_an_account_taken_on_the_way_changes_nothing(call: Call) -> None:
     fold, items = Fold("rec-1"), call.script.items()

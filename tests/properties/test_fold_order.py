@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.folding import folded, noise
 from tests.support.journal_script import Script
 from wavstream.model.audio import TrackClock
@@ -14,7 +15,7 @@ some = st.integers(1, FRAMES - 2)
 delays_ms = st.integers(1, 190)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(
     delayed=st.dictionaries(some, delays_ms, max_size=40),
     doubled=st.dictionaries(some, delays_ms, max_size=20),

@@ -6,10 +6,11 @@ from itertools import pairwise
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.calls import Call, calls
+from tests.support.examples import examples
 from tests.support.folding import noise
 from tests.support.journal_script import Script
 from tests.support.torture import draw_call
@@ -40,7 +41,7 @@ def parts_of(items: list[Item], cuts: list[float]) -> list[list[Item]]:
     return [items[low:high] for low, high in pairwise(at)]
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(
     call=calls(with_reads=True, with_options=True),
     clock_s=st.sampled_from((0.3, 0.45, 0.5, 1.9)),

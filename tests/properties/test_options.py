@@ -8,10 +8,11 @@ import tempfile
 from pathlib import Path
 
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from tests.support.examples import examples
 from tests.support.journals import nothing
 from tests.support.options import Talk, talks
 from wavstream.cli.replay import replay
@@ -41,7 +42,7 @@ def rendered(folder: Path, recording: Recording, journal: bytes, cuts: list[int]
     return made, finished.receipt
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(talk=talks(), data=st.data())
 def test_one_journal_is_one_file_in_any_slices_after_a_kill_and_in_a_replay(talk: Talk, data: st.DataObject) -> None:
     journal, recording = talk.script.journal(), talk.recording

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.packets import amr_wb_frames, amr_wb_packets, packets
 from tests.support.speech import caller
 from wavstream.dialects.amr_wb import MAX_FRAMES, AmrWbPayloads
@@ -34,7 +35,7 @@ def damaged(draw: st.DrawFn, codec: PacketCodec) -> bytes:
     return bytes(packet[: draw(st.integers(0, len(packet)))]) + draw(st.binary(max_size=8))
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(st.data(), st.sampled_from(PacketCodec))
 def test_any_bytes_are_decoded_or_give_nothing(data: st.DataObject, codec: PacketCodec) -> None:
     decoder = PacketDecoder(codec)

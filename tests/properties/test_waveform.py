@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.support.calls import Call, calls
+from tests.support.examples import examples
 from wavstream.journal.records import Item
 from wavstream.recorder.growing_waveform import GrowingWaveform
 from wavstream.removals import Removals
@@ -64,7 +65,7 @@ def is_near(ours: list[list[tuple[int, int, int]]], theirs: list[list[tuple[int,
     )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60, deadline=None)
 @given(call=calls(), cuts=st.lists(st.floats(0, 1), max_size=12), batch_ms=st.sampled_from((20, 150, 1000)))
 def test_any_cutting_of_a_journal_gives_the_waveform_of_the_finished_file(
     call: Call, cuts: list[float], batch_ms: int
@@ -170,7 +171,7 @@ def test_points_are_to_the_byte_what_they_are_when_they_are_made_the_plain_way(
     assert waveform.collect() == made.tobytes()
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30, deadline=None)
 @given(sizes=st.lists(st.integers(1, 40_000), min_size=1, max_size=5), seed=st.integers(0, 2**32 - 1))
 def test_what_was_read_of_a_growing_waveform_is_a_part_of_the_finished_one(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], seed: int

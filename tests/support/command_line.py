@@ -6,7 +6,9 @@ import sys
 from dataclasses import dataclass
 
 import pytest
+import typer.main
 
+from tests.support.kept_commands import kept_commands
 from wavstream.cli.main import main
 
 
@@ -30,6 +32,7 @@ class CommandLine:
         self.monkeypatch.setattr(sys, "argv", ["wavstream", *map(str, words)])
         for hook in ("excepthook", "unraisablehook"):  # `serve` takes them, and the tests want theirs back
             self.monkeypatch.setattr(sys, hook, getattr(sys, hook))
+        self.monkeypatch.setattr(typer.main, "get_command", kept_commands)
         code = 0
         try:
             main()

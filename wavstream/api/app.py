@@ -40,6 +40,7 @@ from wavstream.api.middleware import AuthMiddleware, ClientAddress
 from wavstream.api.mount import FacadeMount, Mounted
 from wavstream.api.registry import FACADES
 from wavstream.api.request_counts import CountRequests
+from wavstream.api.routes import add_routes
 from wavstream.api.webhook_documents import told
 from wavstream.workers.boundary import Elsewhere
 
@@ -65,7 +66,7 @@ class _Application(FastAPI):
 def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: FacadeDependencies) -> FastAPI:
     """Return the ASGI application over its collaborators; start nothing.
 
-    The vendors' APIs beside ours are made when they are asked for first; ``make_facades`` makes them before that.
+    The vendors' APIs beside ours, and what is known of each route, are made when they are asked for first.
     """
     app = _Application(
         title="wavstream",
@@ -99,15 +100,14 @@ def create_app(parts: ApiDependencies, gateway: GatewayDependencies, facades: Fa
     app.add_exception_handler(Elsewhere, elsewhere_handler(parts.quotas, problems.problem_of))
     of_recordings = (transcripts, recordings, holds, live, audio, waveform, verification)
     for room in (*of_recordings, live_page, sessions, dead_letters, playback, health):
-        # `include_router` reads every route a second time, on the loop, while the first request waits.
-        app.router.routes.extend(room.routes(parts).routes)
+        add_routes(app, room.routes(parts))
     add_console(app, parts)
     app.webhooks.include_router(told())
     documents: dict[str, Callable[[], dict[str, Any]]] = {
         "gateway": lambda: gateway_document() | {"servers": app.servers}
     }
     documents |= {name: partial(_document, mounted, app.servers) for name, mounted in vendors.items()}
-    app.include_router(documents_of_facades(documents))
+    add_routes(app, documents_of_facades(documents))
     for media in ("/media/{rest:path}", "/record/{rest:path}"):
         app.add_route(media, _not_upgraded, include_in_schema=False)
     return app
@@ -119,12 +119,6 @@ def _cookies(parts: ApiDependencies) -> Cookies | None:
     return Cookies(
         parts.console_passes, authenticator=parts.authenticator, public_url=parts.urls.public_url, now=parts.now
     )
-
-
-def make_facades(app: FastAPI) -> None:
-    """Make the vendors' APIs now, which takes 0.2 s: a server does it before its first request."""
-    for mounted in app.state.mounted:
-        _ = mounted.app
 
 
 async def _not_upgraded(_request: Request) -> Response:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from wavstream.api.conditions import ByteRange, Unsatisfiable, byte_range
 from wavstream.api.dependencies import ApiDependencies
@@ -19,6 +19,7 @@ from wavstream.api.live import LiveAudio, part_of
 from wavstream.api.middleware import AppId, KeyId
 from wavstream.api.playback import as_of, file_response
 from wavstream.api.problems import problem
+from wavstream.api.routes import Router
 from wavstream.listening.listener import Listener
 from wavstream.model.options import FileFormat
 from wavstream.model.recording import Recording, Status
@@ -38,9 +39,9 @@ Samples = Annotated[
 Download = Annotated[bool, Query(description="To be saved, under the recording's name, rather than played.")]
 
 
-def routes(parts: ApiDependencies) -> APIRouter:
+def routes(parts: ApiDependencies) -> Router:
     """Return the routes of audio."""
-    router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
+    router = Router(prefix="/v1/recordings", tags=["recordings"])
 
     async def answer(
         request: Request, recording: Recording, ext: FileFormat, key_id: str | None, samples: int | None, save: bool

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,6 +32,7 @@ from wavstream.api.console_page import add_console_page
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.middleware import authenticated
 from wavstream.api.playback import as_of
+from wavstream.api.routes import Router, add_routes
 from wavstream.errors import Unauthenticated, WavstreamError
 from wavstream.model.app import app_name
 from wavstream.model.document import Document, recording_document
@@ -123,7 +124,7 @@ def add_console(app: FastAPI, parts: ApiDependencies) -> None:
     if parts.console_passes is None:
         return
     door = Door(parts, parts.console_passes)
-    app.router.routes.extend(_routes(parts, parts.console_passes, door).routes)
+    add_routes(app, _routes(parts, parts.console_passes, door))
 
     async def told(request: Request) -> bytes:
         # In ASCII: what a peer wrote hides no character in the page.
@@ -132,8 +133,8 @@ def add_console(app: FastAPI, parts: ApiDependencies) -> None:
     add_console_page(app, visitor=told)
 
 
-def _routes(parts: ApiDependencies, passes: ConsolePasses, door: Door) -> APIRouter:
-    router = APIRouter(prefix="/console", include_in_schema=False)
+def _routes(parts: ApiDependencies, passes: ConsolePasses, door: Door) -> Router:
+    router = Router(prefix="/console", include_in_schema=False)
 
     @router.get("/session")
     async def who(request: Request) -> Response:

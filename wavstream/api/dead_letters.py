@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId
+from wavstream.api.routes import Router
 from wavstream.catalog.dead_letters import REPLAYED_AT_ONCE
 from wavstream.errors import NotFound
 from wavstream.model.document import Document
@@ -118,9 +119,9 @@ class ListQuery(BaseModel):
     """The `next_cursor` of the page before."""
 
 
-def routes(parts: ApiDependencies) -> APIRouter:
+def routes(parts: ApiDependencies) -> Router:
     """Return the routes of dead letters."""
-    router = APIRouter(prefix="/v1/webhooks/dead-letters", tags=["webhooks"])
+    router = Router(prefix="/v1/webhooks/dead-letters", tags=["webhooks"])
     letters, words = parts.dead_letters, parts.messages.vocabularies
 
     @router.get(

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_fields_from_routes
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from wavstream.api.documents import KeptDocument, let_answers_grow
+from wavstream.api.routes import Router
 from wavstream.errors import NotFound
 
 _OF_THE_FRAMEWORK = ("HTTPValidationError", "ValidationError")
 
 
-def documents_of_facades(documents: Mapping[str, Callable[[], dict[str, Any]]]) -> APIRouter:
+def documents_of_facades(documents: Mapping[str, Callable[[], dict[str, Any]]]) -> Router:
     """Return the route of the documents, each made when it is asked for first."""
-    router = APIRouter(include_in_schema=False)
+    router = Router(include_in_schema=False)
     kept = {name: KeptDocument(make) for name, make in documents.items()}
 
     @router.get("/openapi/{name}.json")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ConfigDict
 
 from wavstream.api.dependencies import ApiDependencies
+from wavstream.api.routes import Router
 from wavstream.model.document import Document
 
 
@@ -46,9 +47,9 @@ class Readiness(Document):
     """Left out where there is no store."""
 
 
-def routes(parts: ApiDependencies) -> APIRouter:
+def routes(parts: ApiDependencies) -> Router:
     """Return the routes of health."""
-    router = APIRouter(tags=["health"])
+    router = Router(tags=["health"])
 
     @router.get(
         "/healthz",

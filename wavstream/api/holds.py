@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -12,6 +12,7 @@ from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId
 from wavstream.api.playback import as_of
+from wavstream.api.routes import Router
 from wavstream.model.document import RecordingDocument, recording_document
 from wavstream.model.recording import LegalHold, Recording
 
@@ -38,9 +39,9 @@ class PutHold(BaseModel):
     """Why."""
 
 
-def routes(parts: ApiDependencies) -> APIRouter:
+def routes(parts: ApiDependencies) -> Router:
     """Return the routes of holds."""
-    router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
+    router = Router(prefix="/v1/recordings", tags=["recordings"])
 
     def answer(recording: Recording) -> JSONResponse:
         return JSONResponse(recording_document(as_of(parts.now(), recording), url=parts.urls.of(recording)).as_json())

@@ -16,7 +16,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 
 import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from wavstream.api.conditions import ByteRange, Unsatisfiable, byte_range
@@ -25,6 +25,7 @@ from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId, KeyId
 from wavstream.api.playback import as_of, refusal, to_file
 from wavstream.api.problems import problem
+from wavstream.api.routes import Router
 from wavstream.errors import DependencyError
 from wavstream.listening.listener import Listener, Wire
 from wavstream.model.options import FileFormat
@@ -44,9 +45,9 @@ _SOON = {"Retry-After": "1"}
 log = structlog.get_logger(__name__)
 
 
-def routes(parts: ApiDependencies) -> APIRouter:
+def routes(parts: ApiDependencies) -> Router:
     """Return the route of listening."""
-    router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
+    router = Router(prefix="/v1/recordings", tags=["recordings"])
 
     @router.get(
         "/{recording_id}/live.wav",

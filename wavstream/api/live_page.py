@@ -11,12 +11,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import Header, Response
 from starlette.types import Receive, Scope, Send
 
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId, KeyId
+from wavstream.api.routes import Router
 from wavstream.listening.live_pages import Page
 
 _HEADERS = {
@@ -33,9 +34,9 @@ LastEventId = Annotated[
 ]
 
 
-def routes(parts: ApiDependencies) -> APIRouter:
+def routes(parts: ApiDependencies) -> Router:
     """Return the route of what is live."""
-    router = APIRouter(prefix="/v1", tags=["sessions"])
+    router = Router(prefix="/v1", tags=["sessions"])
 
     @router.get(
         "/live",

@@ -28,7 +28,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from wavstream.api.conditions import ByteRange, Unsatisfiable, Validators, Verdict, byte_range
@@ -36,6 +36,7 @@ from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.file_part import FilePart, FileReader, Reading, opened
 from wavstream.api.problems import problem
+from wavstream.api.routes import Router
 from wavstream.conversion.conversion import Conversion
 from wavstream.errors import Forbidden, InternalError, LimitReached
 from wavstream.model.file_names import MEDIA_TYPES, content_disposition
@@ -51,9 +52,9 @@ _GONE = (Status.EXPIRED, Status.DELETED)
 log = structlog.get_logger(__name__)
 
 
-def routes(parts: ApiDependencies) -> APIRouter:
+def routes(parts: ApiDependencies) -> Router:
     """Return the route of files."""
-    router = APIRouter(prefix="/files", tags=["files"])
+    router = Router(prefix="/files", tags=["files"])
 
     @router.get(
         "/{link:path}",

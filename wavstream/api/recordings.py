@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import Header, Query, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -14,6 +14,7 @@ from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId, OfConsole
 from wavstream.api.playback import as_of, refusal, to_file
+from wavstream.api.routes import Router
 from wavstream.api.schemas import RecordingPage
 from wavstream.api.translation import with_transcript
 from wavstream.api.vendor_options import StartRecordingAs
@@ -157,9 +158,9 @@ class PauseRecording(BaseModel):
 _AS_ITS_OPTIONS_SAY = PauseRecording()
 
 
-def routes(parts: ApiDependencies) -> APIRouter:
+def routes(parts: ApiDependencies) -> Router:
     """Return the routes of recordings."""
-    router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
+    router = Router(prefix="/v1/recordings", tags=["recordings"])
     commands = parts.commands
 
     def answer(recording: Recording, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:

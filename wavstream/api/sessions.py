@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -14,6 +14,7 @@ from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId, KeyId
 from wavstream.api.options import SessionId
 from wavstream.api.paths import ANY_TEXT
+from wavstream.api.routes import Router
 from wavstream.api.schemas import SessionList, StreamToken
 from wavstream.model.call import CallFacts
 from wavstream.model.session import SessionView
@@ -80,9 +81,9 @@ class MakeStreamToken(BaseModel):
     """Seconds within which a stream must be opened; an open one lives on."""
 
 
-def routes(parts: ApiDependencies) -> APIRouter:
+def routes(parts: ApiDependencies) -> Router:
     """Return the routes of sessions."""
-    router = APIRouter(prefix="/v1", tags=["sessions"])
+    router = Router(prefix="/v1", tags=["sessions"])
     commands = parts.commands
 
     @router.get(

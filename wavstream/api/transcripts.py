@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import Header, Query, Response
 from fastapi.responses import JSONResponse
 
 from wavstream.api.dependencies import ApiDependencies
@@ -13,6 +13,7 @@ from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId
 from wavstream.api.playback import as_of
 from wavstream.api.problems import problem
+from wavstream.api.routes import Router
 from wavstream.api.transcript_documents import (
     AskForTranscript,
     DaysQuery,
@@ -42,9 +43,9 @@ _OFF = "This server makes no transcripts: whoever runs it can set WAVSTREAM_TRAN
 _NOTHING_SAID = AskForTranscript()
 
 
-def routes(parts: ApiDependencies) -> APIRouter:
+def routes(parts: ApiDependencies) -> Router:
     """Return the routes of transcripts."""
-    router = APIRouter(tags=["transcripts"])
+    router = Router(tags=["transcripts"])
     of_one = "/v1/recordings/{recording_id}"
 
     async def recording_of(app_id: str, recording_id: str) -> Recording:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from fastapi.responses import JSONResponse
 from pydantic import ConfigDict
 
@@ -13,6 +13,7 @@ from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId
 from wavstream.api.playback import as_of, gone_from_store, where_now
 from wavstream.api.problems import problem
+from wavstream.api.routes import Router
 from wavstream.conversion.verification import differences
 from wavstream.errors import Conflict, DependencyError
 from wavstream.model.document import Document
@@ -50,9 +51,9 @@ class Verification(Document):
     checked_at: Moment
 
 
-def routes(parts: ApiDependencies) -> APIRouter:
+def routes(parts: ApiDependencies) -> Router:
     """Return the route of verification."""
-    router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
+    router = Router(prefix="/v1/recordings", tags=["recordings"])
 
     @router.post(
         "/{recording_id}/verify",

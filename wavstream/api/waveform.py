@@ -9,7 +9,7 @@ import hashlib
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -18,6 +18,7 @@ from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId
 from wavstream.api.playback import as_of, where_now
 from wavstream.api.problems import problem
+from wavstream.api.routes import Router
 from wavstream.model.document import Document
 from wavstream.model.recording import Integrity, LegReceipt, Recording, Status
 from wavstream.model.regions import Region, regions_of
@@ -144,9 +145,9 @@ class RegionList(Document):
     regions: list[Region]
 
 
-def routes(parts: ApiDependencies) -> APIRouter:
+def routes(parts: ApiDependencies) -> Router:
     """Return the routes of waveforms."""
-    router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
+    router = Router(prefix="/v1/recordings", tags=["recordings"])
 
     @router.get(
         "/{recording_id}/waveform",

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header
+from fastapi import Header
 from pydantic import ConfigDict
 
+from wavstream.api.routes import Router
 from wavstream.model.document import Document
 
 _SESSION_ID, _RECORDING_ID, _COMMAND_UID = "call-77", "0d6c8d5f6f0b4b0a9c2f5b0a7c1e9d42", "rec-1"
@@ -224,9 +225,9 @@ _Signature = Annotated[
 ]
 
 
-def told() -> APIRouter:
+def told() -> Router:
     """Return what an app is told, as routes of its own server."""
-    router = APIRouter()
+    router = Router()
     taken: dict[str, Any] = {"methods": ["POST"], "tags": ["webhooks"], "response_description": "Taken, as any 2xx is"}
 
     # A function for each: the framework reads what a body is from a signature.

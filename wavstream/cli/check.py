@@ -21,7 +21,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wavstream.api.app import make_facades
 from wavstream.catalog.access_copy import copy_access
 from wavstream.catalog.database import has_schema
 from wavstream.catalog.postgres_place import PostgresPlace
@@ -156,7 +155,6 @@ async def _start(settings: Settings, *, as_if: Path) -> int:
     service = Service(settings)
     try:
         await service.start()
-        make_facades(service.app)
         return await service.catalog.apps.count()
     except OperatorError as error:
         raise OperatorError(str(error).replace(str(settings.data_dir), str(as_if))) from error

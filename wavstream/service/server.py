@@ -18,7 +18,6 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from wavstream.api.app import make_facades
 from wavstream.clock import UnixClock, uptime_us
 from wavstream.errors import WavstreamError
 from wavstream.media.handshake import media_protocol
@@ -206,7 +205,6 @@ def _serve(settings: Settings, place: WorkerPlace | None) -> None:
         if place is not None:
             place.begin()
         async with running(settings, signals=signals, steady_us=uptime_us, place=place) as (service, task):
-            make_facades(service.app)
             _freeze_gc()
             if service.cluster is not None:
                 service.cluster.open()

@@ -15,6 +15,7 @@ import structlog
 
 from wavstream.catalog.asked_transcriptions import AskedTranscriptions, Transcribed, TranscriptionFilters
 from wavstream.catalog.pages import NumberedPage, Page
+from wavstream.catalog.transcribed_speech import TranscribedDay
 from wavstream.catalog.transcriptions import Found, Transcription, Transcriptions, TranscriptionStatus
 from wavstream.errors import Conflict, DependencyError, NotFound
 from wavstream.model.recording import Recording, Status

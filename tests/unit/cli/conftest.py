@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import CommandLine
+from tests.support.faulty_database import make_if_missing
 from wavstream.catalog.catalog import Catalog
 from wavstream.service.data_folder import DataFolder
 
@@ -24,6 +25,7 @@ def used_folder(data_dir: Path) -> Path:
     """As a server leaves it that recorded nothing."""
     folder = DataFolder(data_dir)
     folder.make()
+    make_if_missing(folder.catalog)  # migrated once for all
 
     async def make() -> None:
         await (await Catalog.open(folder.catalog)).database.close()

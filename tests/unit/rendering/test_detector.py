@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.support.examples import examples
 from tests.support.speech import CALLER_TURNS_S, caller, hello, mu_law_silence, silence, white_noise
 from wavstream.rendering.speech.detector import Detector, frame_start
 
@@ -100,7 +101,7 @@ def test_a_frame_begins_at_the_last_sample_before_its_time() -> None:
     assert settled == [0, 1, 0, 1, 0, 2]
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(
     rate_hz=st.sampled_from(RATES_HZ),
     lengths=st.lists(st.one_of(st.integers(0, 500), st.integers(0, 20_000)), max_size=40),

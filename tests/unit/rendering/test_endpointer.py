@@ -8,10 +8,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.support.examples import examples
 from tests.support.speech import RATE_HZ, caller, hello, mu_law_silence, silence, white_noise
 from wavstream.model.options import RecordingOptions, Trim
 from wavstream.model.recording import EndReason
@@ -247,7 +248,7 @@ OPTIONS = st.builds(
 LENGTHS = st.lists(st.one_of(st.integers(0, 400), st.integers(0, 9_000)), max_size=40)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(sounds=SOUNDS, options=OPTIONS, lengths=LENGTHS)
 def test_any_cutting_ends_and_trims_alike(
     sounds: list[Samples | float], options: RecordingOptions, lengths: list[int]

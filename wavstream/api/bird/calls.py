@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
+from fastapi import Body, Query
 from starlette.responses import JSONResponse
 
 from wavstream.api.bird.answers import CallRecording, CallRecordings, Started, call_recording_object, errors
@@ -29,6 +29,7 @@ from wavstream.api.bird.pages import (
 from wavstream.api.facade import AppId, FacadeDependencies, check_call
 from wavstream.api.paths import ANY_TEXT
 from wavstream.api.playback import as_of
+from wavstream.api.routes import Router
 from wavstream.api.translation import NO_TRANSCRIPTS, with_transcript
 from wavstream.errors import Conflict, FieldError, Forbidden, InvalidFields, NotFound
 from wavstream.model.filters import RecordingFilters
@@ -41,10 +42,10 @@ from wavstream.webhooks.bird import CHANNEL, VOICEMAIL, WHOLE_CALL, WORKSPACE
 _RUNNING = frozenset(status for status in Status if status.is_running)
 
 
-def routes(parts: FacadeDependencies) -> APIRouter:
+def routes(parts: FacadeDependencies) -> Router:
     """Return the routes of calls."""
     call = f"/workspaces/{{workspaceId}}/channels/{{channelId}}/calls/{{callId:{ANY_TEXT}}}"
-    router = APIRouter(prefix=call, tags=["calls"])
+    router = Router(prefix=call, tags=["calls"])
     recordings = _CallRecordings(parts)
 
     @router.post(

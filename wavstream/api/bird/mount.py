@@ -21,6 +21,7 @@ from wavstream.api.bird import calls, transcriptions, workspaces
 from wavstream.api.bird.options import StartOptions, options_of
 from wavstream.api.bird.pages import API
 from wavstream.api.facade import Credentials, Facade, FacadeDependencies, facade_app
+from wavstream.api.routes import add_routes
 from wavstream.errors import (
     Conflict,
     FieldError,
@@ -50,7 +51,7 @@ def create(parts: FacadeDependencies) -> FastAPI:
         refusal=refusal,
     )
     for room in (calls, workspaces, transcriptions):
-        app.include_router(room.routes(parts))
+        add_routes(app, room.routes(parts))
     return app
 
 

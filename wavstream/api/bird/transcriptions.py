@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from starlette.responses import JSONResponse, Response
 
 from wavstream.api.bird.answers import Transcription, Transcriptions, errors, transcription_object
@@ -20,6 +20,7 @@ from wavstream.api.bird.options import CreateTranscription, Page
 from wavstream.api.bird.pages import Place, RecordingId, WorkspaceId, check_workspace, find_recording, matching
 from wavstream.api.facade import AppId, FacadeDependencies
 from wavstream.api.playback import as_of
+from wavstream.api.routes import Router
 from wavstream.catalog.asked_transcriptions import Transcribed
 from wavstream.catalog.pages import Page as CatalogPage
 from wavstream.catalog.transcriptions import TranscriptionStatus
@@ -30,9 +31,9 @@ from wavstream.transcription.texts import MEDIA_TYPES
 TranscriptionId = Annotated[str, Path(alias="transcriptionId")]
 
 
-def routes(parts: FacadeDependencies) -> APIRouter:
+def routes(parts: FacadeDependencies) -> Router:
     """Return the routes of transcriptions."""
-    router = APIRouter(prefix="/workspaces/{workspaceId}", tags=["transcriptions"])
+    router = Router(prefix="/workspaces/{workspaceId}", tags=["transcriptions"])
     transcripts = parts.transcripts
 
     async def find(app_id: str, workspace_id: str, transcription_id: str) -> Transcribed:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from wavstream.api.bird.answers import BirdRecording, RecordingMetrics, Recordings, errors, recording_object
@@ -27,6 +27,7 @@ from wavstream.api.bird.pages import (
 )
 from wavstream.api.facade import AppId, FacadeDependencies
 from wavstream.api.playback import as_of
+from wavstream.api.routes import Router
 from wavstream.errors import NotFound
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.ids import from_uuid
@@ -44,9 +45,9 @@ _fetching: dict[str, Any] = {
 }
 
 
-def routes(parts: FacadeDependencies) -> APIRouter:
+def routes(parts: FacadeDependencies) -> Router:
     """Return the routes of workspaces."""
-    router = APIRouter(prefix="/workspaces/{workspaceId}", tags=["recordings"])
+    router = Router(prefix="/workspaces/{workspaceId}", tags=["recordings"])
     recordings = _WorkspaceRecordings(parts)
 
     @router.get(

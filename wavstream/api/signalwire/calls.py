@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body
+from fastapi import Body
 from fastapi.openapi.models import Example
 from pydantic import (
     AfterValidator,
@@ -27,6 +27,7 @@ from starlette.responses import JSONResponse, Response
 
 from wavstream.api.facade import Account, AppId, FacadeDependencies, check_status_url
 from wavstream.api.options import SessionId
+from wavstream.api.routes import Router
 from wavstream.api.signalwire.answers import WrongParameters, refusals
 from wavstream.api.signalwire.call_leg import CallLeg, call_leg
 from wavstream.api.signalwire.call_recordings import CallRecordings
@@ -195,9 +196,9 @@ def command_type(check_url: CheckUrl) -> Any:
     return Annotated[CallCommand, WrapValidator(by_name), Body(openapi_examples=examples)]
 
 
-def routes(parts: FacadeDependencies, recordings: CallRecordings) -> APIRouter:
+def routes(parts: FacadeDependencies, recordings: CallRecordings) -> Router:
     """Return the route of commands."""
-    router = APIRouter(prefix="/api/calling/calls", tags=["calling"])
+    router = Router(prefix="/api/calling/calls", tags=["calling"])
 
     async def command(said: CallCommand, app_id: AppId, project: Account) -> Response:
         """Send a command to a call. A start is answered once the recording has begun, or waits for its call."""

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers
 
 from wavstream.api.facade import Credentials, Facade, FacadeDependencies, facade_app
+from wavstream.api.routes import add_routes
 from wavstream.api.signalwire import calls, recordings
 from wavstream.api.signalwire.answers import refusal
 from wavstream.api.signalwire.call_recordings import API, CallRecordings
@@ -37,7 +38,7 @@ def create(parts: FacadeDependencies) -> FastAPI:
     )
     of_calls = CallRecordings(parts)
     for router in (calls.routes(parts, of_calls), recordings.routes(parts), swml_routes(parts, of_calls)):
-        app.include_router(router)
+        add_routes(app, router)
     return app
 
 

@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from wavstream.api.facade import Account, AppId, FacadeDependencies
 from wavstream.api.playback import as_of
+from wavstream.api.routes import Router
 from wavstream.api.signalwire.answers import WrongAttributes, refusals
 from wavstream.api.signalwire.call_leg import leg_type
 from wavstream.errors import Conflict, FieldError, InvalidFields, NotFound
@@ -154,9 +155,9 @@ def _of_token(field: FieldError) -> FieldError:
     return replace(field, pointer="page_token", detail=field.detail.replace("next_cursor", "links.next"))
 
 
-def routes(parts: FacadeDependencies) -> APIRouter:
+def routes(parts: FacadeDependencies) -> Router:
     """Return the routes of recordings."""
-    router = APIRouter(prefix=_PATH, tags=["recordings"])
+    router = Router(prefix=_PATH, tags=["recordings"])
     filters = RecordingFilters(statuses=frozenset(Status) - _GONE)
 
     async def found(app_id: str, recording_id: str) -> Recording:

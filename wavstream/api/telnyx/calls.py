@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Path, Request
+from fastapi import Body, Depends, Path, Request
 from starlette.responses import JSONResponse
 
 from wavstream.api.facade import AppId, FacadeDependencies
 from wavstream.api.paths import ANY_TEXT
+from wavstream.api.routes import Router
 from wavstream.api.telnyx.answers import CommandAnswer, StartAnswer, Started, errors
 from wavstream.api.telnyx.commands import TelnyxCommands
 from wavstream.api.telnyx.requests import RecordAction, RecordStart
@@ -38,9 +39,9 @@ IsRetry = Annotated[bool, Depends(is_retry)]
 """Whether the request is sent again, as a parameter of a route."""
 
 
-def routes(parts: FacadeDependencies) -> APIRouter:
+def routes(parts: FacadeDependencies) -> Router:
     """Return the routes of calls."""
-    router = APIRouter(prefix=f"/v2/calls/{{call_control_id:{ANY_TEXT}}}/actions", tags=["calls"])
+    router = Router(prefix=f"/v2/calls/{{call_control_id:{ANY_TEXT}}}/actions", tags=["calls"])
     commands = TelnyxCommands(parts)
 
     @router.post(

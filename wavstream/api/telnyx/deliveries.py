@@ -13,10 +13,11 @@ import re
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import JSONResponse
 
 from wavstream.api.facade import AppId, FacadeDependencies
+from wavstream.api.routes import Router
 from wavstream.api.telnyx.answers import (
     META_EXAMPLE,
     PageMeta,
@@ -145,9 +146,9 @@ class DeliveryList(Document):
     meta: PageMeta
 
 
-def routes(parts: FacadeDependencies) -> APIRouter:
+def routes(parts: FacadeDependencies) -> Router:
     """Return the routes of what concerns webhooks."""
-    router = APIRouter(prefix="/v2", tags=["webhooks"])
+    router = Router(prefix="/v2", tags=["webhooks"])
 
     def file_url(recording: Any, ext: str, ttl_s: int) -> str:
         return parts.urls.signed(recording, ext, parts.now(), ttl_s)

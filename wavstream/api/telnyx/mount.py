@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers
 
 from wavstream.api.facade import Credentials, Facade, FacadeDependencies, facade_app
+from wavstream.api.routes import add_routes
 from wavstream.api.telnyx import calls, deliveries, recordings, transcriptions
 from wavstream.api.telnyx.commands import API
 from wavstream.api.telnyx.options import StartOptions, engine_of, options_of
@@ -31,7 +32,7 @@ def create(parts: FacadeDependencies) -> FastAPI:
         refusal=refusal,
     )
     for room in (calls, recordings, transcriptions, deliveries):
-        app.include_router(room.routes(parts))
+        add_routes(app, room.routes(parts))
     return app
 
 

@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from starlette.responses import JSONResponse
 
 from wavstream.api.facade import AppId, FacadeDependencies
 from wavstream.api.playback import as_of
+from wavstream.api.routes import Router
 from wavstream.api.telnyx.answers import (
     DeletionAnswer,
     RecordingAnswer,
@@ -43,9 +44,9 @@ Id = Annotated[str, Path(description="A recording's id.", examples=["0d6c8d5f-6f
 _HELD = "The recording is under a legal hold: it cannot be erased."
 
 
-def routes(parts: FacadeDependencies) -> APIRouter:
+def routes(parts: FacadeDependencies) -> Router:
     """Return the routes of recordings."""
-    router = APIRouter(prefix="/v2")
+    router = Router(prefix="/v2")
     recordings = _Recordings(parts)
 
     def link(recording: Recording, ext: Literal["wav", "mp3"]) -> str:

@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from starlette.responses import JSONResponse
 
 from wavstream.api.facade import AppId, FacadeDependencies
+from wavstream.api.routes import Router
 from wavstream.api.telnyx.answers import (
     TranscriptionAnswer,
     TranscriptionData,
@@ -33,9 +34,9 @@ from wavstream.model.ids import from_uuid
 Id = Annotated[str, Path(description="A transcription's id.", examples=["5b0a7c1e-9d42-4d6c-8d5f-6f0b4b0a9c2f"])]
 
 
-def routes(parts: FacadeDependencies) -> APIRouter:
+def routes(parts: FacadeDependencies) -> Router:
     """Return the routes of transcriptions."""
-    router = APIRouter(prefix="/v2/recording_transcriptions", tags=["transcriptions"])
+    router = Router(prefix="/v2/recording_transcriptions", tags=["transcriptions"])
     transcripts = parts.transcripts
 
     async def find(app_id: str, transcription_id: str) -> Transcribed:

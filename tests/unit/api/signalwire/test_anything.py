@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.unit.api.signalwire.conftest import CALL, SHOP, SignalWire
 from wavstream.api.facade_documents import facade_openapi
 from wavstream.api.signalwire.mount import create
@@ -43,7 +44,7 @@ NEARLY = st.fixed_dictionaries(
     {"id": st.just(CALL) | TEXT, "command": st.sampled_from(COMMANDS) | JSON}, optional={"params": PARAMS | JSON}
 )
 
-thorough = settings(max_examples=50, suppress_health_check=list(HealthCheck), deadline=None)
+thorough = examples(50, suppress_health_check=list(HealthCheck), deadline=None)
 
 
 class Callers:

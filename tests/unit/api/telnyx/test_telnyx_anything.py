@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
+from tests.support.examples import examples
 from tests.unit.api.telnyx.conftest import CALL, START, Calls, Telnyx, recording
 from wavstream.api.facade_documents import facade_openapi
 from wavstream.api.telnyx.mount import create
@@ -83,7 +84,7 @@ ADDRESSES = st.one_of(
 STATUSES = {200, 400, 404, 405, 413, 422}
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@examples(60, suppress_health_check=list(HealthCheck))
 @given(
     method=st.sampled_from(["POST", "POST", "GET", "DELETE", "PUT"]),
     address=ADDRESSES,

@@ -6,12 +6,13 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import ConfigDict
 from starlette.responses import JSONResponse, Response
 
 from wavstream.api.facade import Account, AppId, FacadeDependencies, check_call, check_status_url
 from wavstream.api.paths import ANY_TEXT
+from wavstream.api.routes import Router
 from wavstream.api.signalwire.answers import WrongParameters, refusals
 from wavstream.api.signalwire.call_recordings import CallRecordings
 from wavstream.api.signalwire.swml.document import read_program
@@ -70,9 +71,9 @@ class RunStarted(Document):
     """Where it tells what becomes of it."""
 
 
-def routes(parts: FacadeDependencies, recordings: CallRecordings, *, time: Time = REAL_TIME) -> APIRouter:
+def routes(parts: FacadeDependencies, recordings: CallRecordings, *, time: Time = REAL_TIME) -> Router:
     """Return the routes of documents and their runs."""
-    router = APIRouter(prefix="/swml", tags=["swml"])
+    router = Router(prefix="/swml", tags=["swml"])
 
     rules = Rules(check_status_url=partial(check_status_url, parts), check_recording_url=partial(our_link, parts.urls))
     runs = Runs(parts, Interpreter(parts, recordings, rules=rules), time=time)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tests.support.waiting import until
 from tests.unit.api.signalwire.conftest import BANK, CALL, SHOP, FakeCommands, SignalWire
 from wavstream.api.facade import FacadeDependencies, FacadeRules, facade_app
+from wavstream.api.routes import add_routes
 from wavstream.api.signalwire.answers import refusal
 from wavstream.api.signalwire.call_recordings import CallRecordings
 from wavstream.api.signalwire.mount import credentials
@@ -199,7 +200,7 @@ def _client(parts: FacadeDependencies, time: VirtualTime, headers: dict[str, str
         refusal=refusal,
     )
     waiting = Time(clock=lambda: time.now_s, pause=time.pause)
-    app.include_router(routes(parts, CallRecordings(parts), time=waiting))
+    add_routes(app, routes(parts, CallRecordings(parts), time=waiting))
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 1), raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="https://rec.example.com", headers=headers)
 

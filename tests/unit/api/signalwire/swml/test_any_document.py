@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.unit.api.signalwire.conftest import CALL
 from tests.unit.api.signalwire.swml.conftest import Swml
 from wavstream.api.signalwire.swml import live_call, speech
@@ -48,7 +49,7 @@ NEARLY = st.fixed_dictionaries({"sections": st.fixed_dictionaries({"main": st.li
 CONTENT_TYPES = st.sampled_from(["application/json", "application/yaml", "text/plain", ""])
 YAML_TEXT = st.text(st.sampled_from("abc:-?[]{},#&*!|>'\"%@` \n\t\u00e91.~<=$"), max_size=60)
 
-thorough = settings(max_examples=80, suppress_health_check=list(HealthCheck), deadline=None)
+thorough = examples(80, suppress_health_check=list(HealthCheck), deadline=None)
 
 
 @dataclass
