@@ -3,7 +3,8 @@
 1. Sessions whose tails are in the same subjects are joined together: each subject is fenced once for all of them, and
    read once.
 2. A subject is read from where its last message says that something is not in the bucket, up to the fence. Where the
-   bucket does not answer, all of it is read, and that has to be enough: whoever waits for a leg waits for this.
+   bucket does not answer soon, all of it is read: whoever waits for a leg waits for this. Where that is not enough the
+   bucket is asked again, and waited for.
 3. What is joined is written beside the journals first, then moved among them: a crash leaves either nothing of it, or
    segments that are whole.
 4. A journal that is here already (of before a restart, or of an earlier time with the session) is one more source, as
@@ -34,8 +35,10 @@ from wavstream.journal.segments import SegmentFile, segment_path, segments_of
 from wavstream.storage.object_store import ObjectStore
 
 RETRY_S = 0.25
+STORE_SOON_S = 0.5
+"""How long a bucket may take to list a session the first time: legs wait for it, and mostly the tail has all."""
 STORE_WAIT_S = 5.0
-"""How long a bucket may take to list a session before it counts as away."""
+"""How long where the tail alone was not enough."""
 
 log = structlog.get_logger(__name__)
 
@@ -75,13 +78,15 @@ class Joiner:
         self._folder = folder
         self._spool = spool
 
-    async def join(self, taken: Sequence[Owned]) -> list[Found]:
+    async def join(self, taken: Sequence[Owned], *, store_wait_s: float = STORE_WAIT_S) -> list[Found]:
         """Write the journals of sessions that are this node's now into its folder.
 
+        ``store_wait_s``: how long the bucket may take to say what it has; without that the tail has to be enough.
         Raise EngineAway, StoreError, OSError; then try again.
         """
         listed: dict[str, tuple[Stored, ...] | None] = {}
-        for owned, found in zip(taken, await asyncio.gather(*map(self._list, taken)), strict=True):
+        lists = await asyncio.gather(*(self._list(owned, store_wait_s) for owned in taken))
+        for owned, found in zip(taken, lists, strict=True):
             listed[owned.session_id] = found
         is_whole = {owned.session_id for owned in taken if listed[owned.session_id] is None}
         readings = await self._read_tails(taken, from_begin=bool(is_whole))
@@ -89,13 +94,13 @@ class Joiner:
 
     # ---- what there is ---------------------------------------------------------------------------------------------
 
-    async def _list(self, owned: Owned) -> tuple[Stored, ...] | None:
+    async def _list(self, owned: Owned, wait_s: float) -> tuple[Stored, ...] | None:
         """Return which segments of a session the bucket has; None: it does not answer."""
         if self._store is None:
             return ()
         prefix = folder_of(owned.session_id)
         try:
-            async with asyncio.timeout(STORE_WAIT_S):
+            async with asyncio.timeout(wait_s):
                 names = await self._store.list(prefix)
         except (StoreError, TimeoutError) as error:
             log.warning("journal_parts_not_listed", session_id=owned.session_id, error=str(error) or "it is too slow")

@@ -7,7 +7,8 @@ square of them.
 1. Those that are asked for within ``GATHER_S``, or while others are being joined, are joined together: each tail is
    fenced once and read once for all of them.
 2. Nobody waits for others longer than ``JOIN_S``: a bucket that does not answer holds up those alone who had asked.
-3. A join that fails is tried again for ever, each session by itself from then on: one that fails holds up none.
+3. A join that fails is tried again for ever, each session by itself from then on: one that fails holds up none, and
+   only one that fails by itself waits for the bucket.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from wavstream.cluster.joiner import Found, Joiner
+from wavstream.cluster.joiner import STORE_SOON_S, STORE_WAIT_S, Found, Joiner
 from wavstream.cluster.ownership import Owned
 from wavstream.errors import DependencyError
 
@@ -75,14 +76,17 @@ class Joins:
             self._begin()
 
     async def _join(self, asked: Sequence[_Asked]) -> None:
+        store_wait_s = STORE_SOON_S
         while waiting := [each for each in asked if not each[1].done()]:
             try:
-                results = await self._joiner.join([ours for ours, _ in waiting])
+                results = await self._joiner.join([ours for ours, _ in waiting], store_wait_s=store_wait_s)
             except (DependencyError, OSError) as error:  # of the engine, the bucket or the disk
                 log.warning("journals_not_joined", sessions=len(waiting), error=str(error))
-                await asyncio.sleep(RETRY_S)
                 if len(waiting) > 1:  # rule 3
                     await asyncio.gather(*(self._join([each]) for each in waiting))
+                else:
+                    store_wait_s = STORE_WAIT_S
+                    await asyncio.sleep(RETRY_S)
             except Exception as error:  # noqa: BLE001 - who asked is told
                 for _, future in waiting:
                     if not future.done():

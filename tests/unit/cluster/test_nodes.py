@@ -464,6 +464,23 @@ async def test_questions_are_answered_by_number_and_who_does_not_answer_is_left_
         assert [a.name_of(each) for each in a.others] == ["b"]
 
 
+async def test_a_node_that_counts_as_dead_is_asked_at_its_door_and_answers_if_it_is_there() -> None:
+    async with nodes("a", "b") as some:
+
+        async def has(_body: bytes) -> bytes:
+            return b"call-1"
+
+        some.nodes["b"].answers("has", has)
+        some.world.die("b")
+        a = some.nodes["a"]
+        with pytest.raises(NodeUnavailable):
+            await a.ask(number_of("b"), "has")
+        assert await a.ask_dead("b", "has", wait_s=5.0) == b"call-1"
+        await some.nodes["b"].close()
+        with pytest.raises(NodeUnavailable):
+            await a.ask_dead("b", "has", wait_s=0.2)
+
+
 async def test_what_is_told_is_heard_by_all_in_its_order() -> None:
     async with nodes("a", "b", "c") as some:
         heard: dict[str, list[bytes]] = {"b": [], "c": []}
