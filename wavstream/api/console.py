@@ -115,7 +115,7 @@ class Door:
             key_name=self._parts.authenticator.key_name(key_id),
             expires_at=None if shown is None else shown.expires_at,
             now=self._parts.now(),
-            transcribes=self._parts.wake_transcriber is not None,
+            transcribes=self._parts.transcripts.are_made,
         )
 
 
