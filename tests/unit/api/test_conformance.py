@@ -25,7 +25,7 @@ THINLY = ("/api/v1/", "/admin/", "/health")
 
 
 async def test_whatever_is_sent_the_answer_is_one_that_the_document_names(world: ApiHarness) -> None:
-    assert await asyncio.to_thread(call_all, world) == 54  # it calls from loops of its own
+    assert await asyncio.to_thread(call_all, world) == 55  # it calls from loops of its own
 
 
 def call_all(world: ApiHarness) -> int:

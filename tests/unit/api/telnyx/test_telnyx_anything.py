@@ -120,7 +120,7 @@ async def test_whatever_is_made_of_its_document_is_answered_as_the_document_says
     for status in (Status.AVAILABLE, Status.ONGOING):
         calls.commands.put(recording(status, app_id="one"))
 
-    assert await asyncio.to_thread(call_all, calls) == 16  # it calls from loops of its own
+    assert await asyncio.to_thread(call_all, calls) == 18  # it calls from loops of its own
 
 
 def call_all(calls: Calls) -> int:
@@ -167,7 +167,7 @@ async def test_every_request_and_answer_of_its_document_has_an_example(calls: Ca
                 *([operation["requestBody"]] if "requestBody" in operation else []),
             ]
 
-    assert len(shown) == 16
+    assert len(shown) == 18
     for each in shown:
         schema = each["content"]["application/json"]["schema"]
         names = [part["$ref"] for part in (schema, *schema.get("anyOf", ())) if "$ref" in part]
