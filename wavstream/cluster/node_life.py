@@ -9,6 +9,8 @@
 3. A beat whose answer did not come may count. The entry is read then, and the next beat goes on behind what is there.
 4. Clocks are compared by what each node's entry says of its own. An entry can only be late, so the least difference
    of a few beats is taken; it is a warning and nothing else, as no clock of another machine decides anything.
+5. Who has stood still (a snapshot, a frozen machine) for half a lease may have been taken for dead, and does not know
+   it when it goes on. It is noticed by whoever asks first, as a request may be read before the watch is.
 """
 
 from __future__ import annotations
@@ -74,6 +76,9 @@ class NodeLife:
         self._dead: set[str] = set()
         self._on_dead: list[NodeCallback] = []
         self._on_alive: list[NodeCallback] = []
+        self._on_standstill: list[Callable[[], None]] = []
+        self._looked_us: int | None = None
+        """When this process was known to run last (rule 5); None: it has not begun to look."""
         self._told = asyncio.Event()
         self._woken = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,6 +133,22 @@ class NodeLife:
         """Call this when another node is alive, for the first time or again."""
         self._on_alive.append(callback)
 
+    def on_standstill(self, callback: Callable[[], None]) -> None:
+        """Call this when this process goes on after it has stood still (rule 5); it must not wait."""
+        self._on_standstill.append(callback)
+
+    def notice_standstill(self) -> None:
+        """Tell who asked for it, if this process has stood still since it was looked last (rule 5)."""
+        now_us, before_us = self._now_us(), self._looked_us
+        if before_us is None:
+            return
+        self._looked_us = now_us
+        if (still_us := now_us - before_us) <= self._lease_s * 1e6 / 2:
+            return
+        log.warning("node_stood_still", node=self.name, seconds=round(still_us / 1e6, 1))
+        for callback in self._on_standstill:
+            callback()
+
     # ---- its course --------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -135,6 +156,7 @@ class NodeLife:
         await self._table.watch(PREFIX, self._changed)
         await self._refuse_another()
         await self._put_first()
+        self._looked_us = self._now_us()
         self._tasks = [
             asyncio.create_task(self._keep_beating(), name="node beats"),
             asyncio.create_task(self._keep_looking(), name="node watch"),
@@ -300,6 +322,7 @@ class NodeLife:
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
+            self.notice_standstill()
             self._look()
 
     def _look(self) -> None:
