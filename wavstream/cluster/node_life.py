@@ -5,7 +5,8 @@
    for a second or two while writes go on, and nobody may be taken for dead because of that.
 2. Two nodes cannot have one name. At a start an entry of another installation is waited for, for as long as a lease:
    if it changes, the start is refused. So is one beside a living node of another protocol, database, bucket or master
-   key.
+   key. The own installation may be there twice, where a machine was copied with its disk: an entry of it that another
+   process has made is waited for, for two beats, as this start may be what follows on a crash and is to be quick.
 3. A beat whose answer did not come may count. The entry is read then, and the next beat goes on behind what is there.
 4. Clocks are compared by what each node's entry says of its own. An entry can only be late, so the least difference
    of a few beats is taken; it is a warning and nothing else, as no clock of another machine decides anything.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +40,7 @@ START_S = 30.0
 CLOCKS_DIFFER_US = 1_000_000
 _CLOCKS_AGREE_US = 500_000
 _CLOCK_BEATS = 4
+_COPY_BEATS = 2
 _SAID_AGAIN_S = 60.0
 
 log = structlog.get_logger(__name__)
@@ -62,7 +65,7 @@ class NodeLife:
     ) -> None:
         """``state``: what the entry says that never changes; ``load`` and ``is_draining`` are asked at each beat."""
         self._table = table
-        self._state = msgspec.structs.replace(state, protocol=PROTOCOL)
+        self._state = msgspec.structs.replace(state, protocol=PROTOCOL, process=uuid.uuid4().hex)
         self._lease_s = lease_s
         self._load = load
         self._is_draining = is_draining
@@ -145,7 +148,8 @@ class NodeLife:
         self._looked_us = now_us
         if (still_us := now_us - before_us) <= self._lease_s * 1e6 / 2:
             return
-        log.warning("node_stood_still", node=self.name, seconds=round(still_us / 1e6, 1))
+        if still_us >= self._lease_s * 1e6:
+            log.warning("node_stood_still", node=self.name, seconds=round(still_us / 1e6, 1))
         for callback in self._on_standstill:
             callback()
 
@@ -203,7 +207,9 @@ class NodeLife:
     async def _refuse_another(self) -> None:
         """Raise OperatorError if an entry that speaks against this start still changes (rule 2)."""
         against = {name: state for name, state in self._states.items() if self._complaint(state) is not None}
-        give_up = asyncio.get_running_loop().time() + self._lease_s + BEAT_S
+        is_copy = all(self._is_of_own_disk(state) for state in against.values())
+        wait_s = _COPY_BEATS * BEAT_S if is_copy else self._lease_s + BEAT_S
+        give_up = asyncio.get_running_loop().time() + wait_s
         while against:
             self._told.clear()
             try:
@@ -218,8 +224,8 @@ class NodeLife:
 
     def _complaint(self, other: NodeState) -> str | None:
         if other.name == self.name:
-            if other.installation == self._state.installation:
-                return None
+            if self._is_of_own_disk(other):
+                return self._complaint_of_a_copy(other)
             return (
                 f"another node is called {self.name} and runs"
                 f"{f' at {other.address}' if other.address else ''}: give each node a name of its own "
@@ -238,6 +244,22 @@ class NodeLife:
                     "it to that"
                 )
         return None
+
+    def _complaint_of_a_copy(self, other: NodeState) -> str | None:
+        if not self._is_a_copy(other):
+            return None
+        return (
+            f"another node is called {self.name} and runs with a copy of this data folder"
+            f"{f' at {other.address}' if other.address else ''}: start this one with an empty data folder and a name "
+            "of its own (WAVSTREAM_DATA_DIR, WAVSTREAM_CLUSTER__NODE), or stop that one"
+        )
+
+    def _is_of_own_disk(self, other: NodeState) -> bool:
+        return other.name == self.name and other.installation == self._state.installation
+
+    def _is_a_copy(self, other: NodeState) -> bool:
+        """Return whether another process wrote it; a version before this one does not say."""
+        return bool(other.process) and other.process != self._state.process
 
     # ---- beats -------------------------------------------------------------------------------------------------
 
@@ -266,8 +288,10 @@ class NodeLife:
             self._take_up(await self._table.get(key))  # rule 3
 
     def _take_up(self, entry: Entry) -> None:
+        if entry.revision and entry.revision == self._revision:
+            return  # nobody has written since
         state = self._read(entry) if entry.revision else None
-        if state is None or state.installation == self._state.installation:
+        if state is None or (self._is_of_own_disk(state) and not self._is_a_copy(state)):
             self._revision = entry.revision
             self._beat = max(self._beat, state.beat if state is not None else 0)
             return
@@ -306,7 +330,7 @@ class NodeLife:
                 self._compare_clocks(state)
             elif not self._tasks:  # of before this start: the first beat goes on behind it
                 self._revision, self._beat = entry.revision, state.beat
-            elif state.installation == self._state.installation:
+            elif self._is_of_own_disk(state) and not self._is_a_copy(state):
                 self._membership.saw(state, now_us)  # rule 1
         self._told.set()
 
