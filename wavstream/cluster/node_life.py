@@ -210,17 +210,22 @@ class NodeLife:
         is_copy = all(self._is_of_own_disk(state) for state in against.values())
         wait_s = _COPY_BEATS * BEAT_S if is_copy else self._lease_s + BEAT_S
         give_up = asyncio.get_running_loop().time() + wait_s
-        while against:
+        is_last = False
+        while against and not is_last:
             self._told.clear()
             try:
                 async with asyncio.timeout_at(give_up):
                     await self._told.wait()
             except TimeoutError:
-                return
+                is_last = True  # a start is busy, and what the watch has brought may not be told yet: it is read
             for name, before in against.items():
-                now = self._states.get(name)
+                now = await self._look_at(name) if is_last else self._states.get(name)
                 if now is not None and now.beat != before.beat and (complaint := self._complaint(now)) is not None:
                     raise OperatorError(complaint)
+
+    async def _look_at(self, name: str) -> NodeState | None:
+        entry = await self._table.get(node_key(name))
+        return self._read(entry) if entry.revision else None
 
     def _complaint(self, other: NodeState) -> str | None:
         if other.name == self.name:
