@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -28,6 +27,7 @@ import structlog
 
 from wavstream.cluster.engine import EngineAway, Entry, EntryChanged, Table
 from wavstream.cluster.membership import PREFIX, Membership, NodeState, decode_node, encode_node, node_key
+from wavstream.cluster.node_clock import NodeClock
 from wavstream.errors import OperatorError
 
 PROTOCOL = 1
@@ -37,9 +37,6 @@ LOOK_S = 0.1
 """How often it is looked whether somebody has become silent: the death of a node is noticed so much later at most."""
 LEAVE_S = 2.0
 START_S = 30.0
-CLOCKS_DIFFER_US = 1_000_000
-_CLOCKS_AGREE_US = 500_000
-_CLOCK_BEATS = 4
 _COPY_BEATS = 2
 _SAID_AGAIN_S = 60.0
 
@@ -73,7 +70,7 @@ class NodeLife:
         self._wall_us = wall_us
         self._membership = Membership(state.name, lease_us=round(lease_s * 1e6))
         self._states: dict[str, NodeState] = {}
-        self._clocks: dict[str, _Clock] = {}
+        self._clocks: dict[str, NodeClock] = {}
         self._unreadable: set[str] = set()
         self._alive: set[str] = set()
         self._dead: set[str] = set()
@@ -371,29 +368,9 @@ class NodeLife:
             _call(self._on_dead, name)
 
     def _compare_clocks(self, state: NodeState) -> None:
-        clock = self._clocks.setdefault(state.name, _Clock())
+        clock = self._clocks.setdefault(state.name, NodeClock())
         if (by_us := clock.saw(self._wall_us() - state.wall_us)) is not None:
             log.warning("node_clock_differs", node=state.name, behind_s=round(by_us / 1e6, 1))
-
-
-class _Clock:
-    """How another node's clock differs from ours (rule 4)."""
-
-    def __init__(self) -> None:
-        self._behind_us: deque[int] = deque(maxlen=_CLOCK_BEATS)
-        self._differs = False
-
-    def saw(self, behind_us: int) -> int | None:
-        """Take in by how much its clock was behind ours in an entry; return by how much it is, where that is news."""
-        self._behind_us.append(behind_us)
-        if len(self._behind_us) < _CLOCK_BEATS:
-            return None
-        least_us = min(self._behind_us)
-        if self._differs:
-            self._differs = abs(least_us) > _CLOCKS_AGREE_US
-            return None
-        self._differs = abs(least_us) > CLOCKS_DIFFER_US
-        return least_us if self._differs else None
 
 
 def _call(callbacks: list[NodeCallback], name: str) -> None:
