@@ -90,6 +90,7 @@ SHORTER = {
         "catalog/access_copy.py",
         "catalog/once_lock.py",
         "cluster/load.py",
+        "cluster/node_clock.py",
         "cluster/orphans.py",
         "conversion/verification.py",
         "listening/reasons.py",

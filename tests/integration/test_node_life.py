@@ -129,6 +129,10 @@ async def test_two_nodes_of_one_name_are_refused_but_for_one_that_is_started_aga
             "another node is called a and runs at 10.0.0.1:8090: give each node a name of its own "
             "(WAVSTREAM_CLUSTER__NODE), or stop that one"
         )
+        copied = NodeLife(engine.table, state=a_node("a"), lease_s=2.0, load=lambda: 0.0, is_draining=lambda: False)
+        with pytest.raises(OperatorError, match="runs with a copy of this data folder at"):
+            await copied.start()
+        await copied.stop()
     async with living(nats_server, "a", name=name, is_killed=True):
         pass
 

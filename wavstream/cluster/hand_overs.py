@@ -188,6 +188,7 @@ class HandOvers:
 
         Raise EngineAway, EntryChanged.
         """
+        await self._owners.look_up(session_id)
         owned: Owned | None = self._owners.owner(session_id)
         if self._life.has_left and (owned is None or not self._life.is_alive(owned.node)):
             others = [name for name in self._life.live() if name != self.name]

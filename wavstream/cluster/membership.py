@@ -27,6 +27,8 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     installation: str
     """Of its data folder: tells a node that is started again from another one that was given its name."""
+    process: str = ""
+    """Another at each start: tells the node from a copy of it; empty: of a version that does not say."""
     address: str = ""
     """Where other nodes reach it: host and port."""
     url: str = ""

@@ -5,17 +5,20 @@
    for a second or two while writes go on, and nobody may be taken for dead because of that.
 2. Two nodes cannot have one name. At a start an entry of another installation is waited for, for as long as a lease:
    if it changes, the start is refused. So is one beside a living node of another protocol, database, bucket or master
-   key.
+   key. The own installation may be there twice, where a machine was copied with its disk: an entry of it that another
+   process has made is waited for, for two beats, as this start may be what follows on a crash and is to be quick.
 3. A beat whose answer did not come may count. The entry is read then, and the next beat goes on behind what is there.
 4. Clocks are compared by what each node's entry says of its own. An entry can only be late, so the least difference
    of a few beats is taken; it is a warning and nothing else, as no clock of another machine decides anything.
+5. Who has stood still (a snapshot, a frozen machine) for half a lease may have been taken for dead, and does not know
+   it when it goes on. It is noticed by whoever asks first, as a request may be read before the watch is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -24,6 +27,7 @@ import structlog
 
 from wavstream.cluster.engine import EngineAway, Entry, EntryChanged, Table
 from wavstream.cluster.membership import PREFIX, Membership, NodeState, decode_node, encode_node, node_key
+from wavstream.cluster.node_clock import NodeClock
 from wavstream.errors import OperatorError
 
 PROTOCOL = 1
@@ -33,9 +37,7 @@ LOOK_S = 0.1
 """How often it is looked whether somebody has become silent: the death of a node is noticed so much later at most."""
 LEAVE_S = 2.0
 START_S = 30.0
-CLOCKS_DIFFER_US = 1_000_000
-_CLOCKS_AGREE_US = 500_000
-_CLOCK_BEATS = 4
+_COPY_BEATS = 2
 _SAID_AGAIN_S = 60.0
 
 log = structlog.get_logger(__name__)
@@ -60,7 +62,7 @@ class NodeLife:
     ) -> None:
         """``state``: what the entry says that never changes; ``load`` and ``is_draining`` are asked at each beat."""
         self._table = table
-        self._state = msgspec.structs.replace(state, protocol=PROTOCOL)
+        self._state = msgspec.structs.replace(state, protocol=PROTOCOL, process=uuid.uuid4().hex)
         self._lease_s = lease_s
         self._load = load
         self._is_draining = is_draining
@@ -68,12 +70,15 @@ class NodeLife:
         self._wall_us = wall_us
         self._membership = Membership(state.name, lease_us=round(lease_s * 1e6))
         self._states: dict[str, NodeState] = {}
-        self._clocks: dict[str, _Clock] = {}
+        self._clocks: dict[str, NodeClock] = {}
         self._unreadable: set[str] = set()
         self._alive: set[str] = set()
         self._dead: set[str] = set()
         self._on_dead: list[NodeCallback] = []
         self._on_alive: list[NodeCallback] = []
+        self._on_standstill: list[Callable[[], None]] = []
+        self._looked_us: int | None = None
+        """When this process was known to run last (rule 5); None: it has not begun to look."""
         self._told = asyncio.Event()
         self._woken = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,6 +133,23 @@ class NodeLife:
         """Call this when another node is alive, for the first time or again."""
         self._on_alive.append(callback)
 
+    def on_standstill(self, callback: Callable[[], None]) -> None:
+        """Call this when this process goes on after it has stood still (rule 5); it must not wait."""
+        self._on_standstill.append(callback)
+
+    def notice_standstill(self) -> None:
+        """Tell who asked for it, if this process has stood still since it was looked last (rule 5)."""
+        now_us, before_us = self._now_us(), self._looked_us
+        if before_us is None:
+            return
+        self._looked_us = now_us
+        if (still_us := now_us - before_us) <= self._lease_s * 1e6 / 2:
+            return
+        if still_us >= self._lease_s * 1e6:
+            log.warning("node_stood_still", node=self.name, seconds=round(still_us / 1e6, 1))
+        for callback in self._on_standstill:
+            callback()
+
     # ---- its course --------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -135,6 +157,7 @@ class NodeLife:
         await self._table.watch(PREFIX, self._changed)
         await self._refuse_another()
         await self._put_first()
+        self._looked_us = self._now_us()
         self._tasks = [
             asyncio.create_task(self._keep_beating(), name="node beats"),
             asyncio.create_task(self._keep_looking(), name="node watch"),
@@ -181,23 +204,30 @@ class NodeLife:
     async def _refuse_another(self) -> None:
         """Raise OperatorError if an entry that speaks against this start still changes (rule 2)."""
         against = {name: state for name, state in self._states.items() if self._complaint(state) is not None}
-        give_up = asyncio.get_running_loop().time() + self._lease_s + BEAT_S
-        while against:
+        is_copy = all(self._is_of_own_disk(state) for state in against.values())
+        wait_s = _COPY_BEATS * BEAT_S if is_copy else self._lease_s + BEAT_S
+        give_up = asyncio.get_running_loop().time() + wait_s
+        is_last = False
+        while against and not is_last:
             self._told.clear()
             try:
                 async with asyncio.timeout_at(give_up):
                     await self._told.wait()
             except TimeoutError:
-                return
+                is_last = True  # a start is busy, and what the watch has brought may not be told yet: it is read
             for name, before in against.items():
-                now = self._states.get(name)
+                now = await self._look_at(name) if is_last else self._states.get(name)
                 if now is not None and now.beat != before.beat and (complaint := self._complaint(now)) is not None:
                     raise OperatorError(complaint)
 
+    async def _look_at(self, name: str) -> NodeState | None:
+        entry = await self._table.get(node_key(name))
+        return self._read(entry) if entry.revision else None
+
     def _complaint(self, other: NodeState) -> str | None:
         if other.name == self.name:
-            if other.installation == self._state.installation:
-                return None
+            if self._is_of_own_disk(other):
+                return self._complaint_of_a_copy(other)
             return (
                 f"another node is called {self.name} and runs"
                 f"{f' at {other.address}' if other.address else ''}: give each node a name of its own "
@@ -216,6 +246,22 @@ class NodeLife:
                     "it to that"
                 )
         return None
+
+    def _complaint_of_a_copy(self, other: NodeState) -> str | None:
+        if not self._is_a_copy(other):
+            return None
+        return (
+            f"another node is called {self.name} and runs with a copy of this data folder"
+            f"{f' at {other.address}' if other.address else ''}: start this one with an empty data folder and a name "
+            "of its own (WAVSTREAM_DATA_DIR, WAVSTREAM_CLUSTER__NODE), or stop that one"
+        )
+
+    def _is_of_own_disk(self, other: NodeState) -> bool:
+        return other.name == self.name and other.installation == self._state.installation
+
+    def _is_a_copy(self, other: NodeState) -> bool:
+        """Return whether another process wrote it; a version before this one does not say."""
+        return bool(other.process) and other.process != self._state.process
 
     # ---- beats -------------------------------------------------------------------------------------------------
 
@@ -244,8 +290,10 @@ class NodeLife:
             self._take_up(await self._table.get(key))  # rule 3
 
     def _take_up(self, entry: Entry) -> None:
+        if entry.revision and entry.revision == self._revision:
+            return  # nobody has written since
         state = self._read(entry) if entry.revision else None
-        if state is None or state.installation == self._state.installation:
+        if state is None or (self._is_of_own_disk(state) and not self._is_a_copy(state)):
             self._revision = entry.revision
             self._beat = max(self._beat, state.beat if state is not None else 0)
             return
@@ -284,7 +332,7 @@ class NodeLife:
                 self._compare_clocks(state)
             elif not self._tasks:  # of before this start: the first beat goes on behind it
                 self._revision, self._beat = entry.revision, state.beat
-            elif state.installation == self._state.installation:
+            elif self._is_of_own_disk(state) and not self._is_a_copy(state):
                 self._membership.saw(state, now_us)  # rule 1
         self._told.set()
 
@@ -300,6 +348,7 @@ class NodeLife:
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
+            self.notice_standstill()
             self._look()
 
     def _look(self) -> None:
@@ -319,29 +368,9 @@ class NodeLife:
             _call(self._on_dead, name)
 
     def _compare_clocks(self, state: NodeState) -> None:
-        clock = self._clocks.setdefault(state.name, _Clock())
+        clock = self._clocks.setdefault(state.name, NodeClock())
         if (by_us := clock.saw(self._wall_us() - state.wall_us)) is not None:
             log.warning("node_clock_differs", node=state.name, behind_s=round(by_us / 1e6, 1))
-
-
-class _Clock:
-    """How another node's clock differs from ours (rule 4)."""
-
-    def __init__(self) -> None:
-        self._behind_us: deque[int] = deque(maxlen=_CLOCK_BEATS)
-        self._differs = False
-
-    def saw(self, behind_us: int) -> int | None:
-        """Take in by how much its clock was behind ours in an entry; return by how much it is, where that is news."""
-        self._behind_us.append(behind_us)
-        if len(self._behind_us) < _CLOCK_BEATS:
-            return None
-        least_us = min(self._behind_us)
-        if self._differs:
-            self._differs = abs(least_us) > _CLOCKS_AGREE_US
-            return None
-        self._differs = abs(least_us) > CLOCKS_DIFFER_US
-        return least_us if self._differs else None
 
 
 def _call(callbacks: list[NodeCallback], name: str) -> None:

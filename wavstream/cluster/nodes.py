@@ -79,6 +79,7 @@ class Nodes:
         self.hand_overs = HandOvers(self.name, life=life, owners=owners, key=self._key, wait_s=wait_s)
         life.on_alive(self._came)
         life.on_dead(self._went)
+        life.on_standstill(owners.doubt)
 
     def takes_over_by(self, take_over: TakeOver) -> None:
         """Take sessions of dead nodes over by this function."""
@@ -139,6 +140,7 @@ class Nodes:
 
     def check_here(self, session_id: str) -> None:
         """Raise Elsewhere unless the session is this node's, NodeUnavailable where it is refused (rule 2)."""
+        self._check_sure(session_id)
         owned = self._owners.owner(session_id)
         # Of a session that is being taken over nobody knows yet what its journal has: who comes waits for that.
         if owned is not None and owned.node == self.name and owned.holder.is_joined and not self._life.has_left:
@@ -150,9 +152,15 @@ class Nodes:
 
     def check_not_elsewhere(self, session_id: str) -> None:
         """Raise Elsewhere if another node has the session."""
+        self._check_sure(session_id)
         owned = self._owners.owner(session_id)
         if owned is not None and owned.node != self.name:
             self.check_here(session_id)
+
+    def _check_sure(self, session_id: str) -> None:
+        self._life.notice_standstill()
+        if self._owners.is_in_doubt(session_id):
+            raise Elsewhere(SessionPlace(NOBODY, session_id))  # it is looked up, and comes here again
 
     def check_disk(self, session_id: str) -> None:
         """Raise Elsewhere if another node has the session, and with it the files that are not in the bucket yet."""

@@ -6,12 +6,15 @@
 3. While the engine is away, a session that nobody has is this node's after ``claim_wait_s``. Its entry is made later;
    whoever has made one by then has the session, and it is lost here as any other that was taken.
 4. An entry of ours that nobody has deleted and that is gone, since NATS has lost what it had, is made again.
+5. Who has stood still may have lost sessions without having heard of it. Each of them is in doubt until its entry was
+   read: else a pause would be answered here and the call be recorded on elsewhere.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -55,6 +58,8 @@ class Owners:
         """Ours, and not in the table yet (rule 3)."""
         self._releasing: set[str] = set()
         """Keys of ours that are being deleted by ourselves (rule 4)."""
+        self._in_doubt: set[str] = set()
+        """Ours, as far as was heard before this process stood still (rule 5)."""
         self._on_lost: list[LostCallback] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -78,6 +83,14 @@ class Owners:
     def is_own(self, session_id: str) -> bool:
         """Return whether this node has it."""
         return (owned := self.owner(session_id)) is not None and owned.node == self._node
+
+    def is_in_doubt(self, session_id: str) -> bool:
+        """Return whether the session has to be looked up before anything of it is answered (rule 5)."""
+        return session_id in self._in_doubt
+
+    def doubt(self) -> None:
+        """Note that this process has stood still (rule 5)."""
+        self._in_doubt = {owned.session_id for owned in self.of_node(self._node)}
 
     def of_node(self, name: str) -> Iterator[Owned]:
         """Yield the sessions of a node."""
@@ -119,6 +132,15 @@ class Owners:
                     await asyncio.sleep(RETRY_S)
             return owned
 
+    async def look_up(self, session_id: str) -> None:
+        """Read whose a session in doubt is; while the engine is away it stays ours, as all others do (rule 3)."""
+        if session_id not in self._in_doubt:
+            return
+        with suppress(EngineAway, TimeoutError):
+            async with asyncio.timeout(max(self._claim_wait_s, AT_LEAST_S)):
+                self._changed(await self._table.get(key_of(session_id)))
+        self._in_doubt.discard(session_id)
+
     async def take(self, owned: Owned) -> Owned:
         """Make a session ours that ``owned`` says somebody has; raise EntryChanged if it is so no more, EngineAway."""
         async with self._locks.of(owned.session_id):
@@ -142,6 +164,7 @@ class Owners:
         """Delete the session's entry if it is ours, however long the engine is away."""
         async with self._locks.of(session_id):
             self._unwritten.pop(session_id, None)
+            self._in_doubt.discard(session_id)
             key = key_of(session_id)
             self._releasing.add(key)
             try:

@@ -363,6 +363,7 @@ class Commands:
     async def _running(self, app_id: str, recording_id: str, verb: str) -> tuple[Session, LiveRecording]:
         live = self._recorder.get(recording_id)
         if live is not None and live.row.app_id == app_id:
+            self._boundary.check_not_elsewhere(live.row.session_id)
             session = self._sessions.find(app_id, live.row.session_id)
             if session is not None:
                 session.draining.drain(self._now_us())

@@ -42,6 +42,10 @@ class World:
     claims: list[tuple[str, str]] = field(default_factory=list)
     may_claim: asyncio.Event = field(default_factory=asyncio.Event)
     callbacks: list[tuple[str, Any, Any]] = field(default_factory=list)
+    standing_still: set[str] = field(default_factory=set)
+    """Nodes that go on just now, and have noticed nothing yet."""
+    unheard: dict[str, str] = field(default_factory=dict)
+    """Who has taken a session meanwhile, of which its owner has not heard."""
 
     def __post_init__(self) -> None:
         self.may_claim.set()
@@ -60,6 +64,14 @@ class Life:
 
     def on_alive(self, callback: Any) -> None:
         self._came = callback
+
+    def on_standstill(self, callback: Any) -> None:
+        self._stood_still = callback
+
+    def notice_standstill(self) -> None:
+        if self.name in self.world.standing_still:
+            self.world.standing_still.discard(self.name)
+            self._stood_still()
 
     def on_dead(self, callback: Any) -> None:
         self.world.callbacks.append((self.name, self._came, callback))
@@ -91,6 +103,17 @@ class Sessions:
 
     def __init__(self, name: str, world: World) -> None:
         self.name, self.world = name, world
+        self.in_doubt: set[str] = set()
+
+    def doubt(self) -> None:
+        self.in_doubt = {session_id for session_id, name in self.world.owned.items() if name == self.name}
+
+    def is_in_doubt(self, session_id: str) -> bool:
+        return session_id in self.in_doubt
+
+    async def look_up(self, session_id: str) -> None:
+        self.in_doubt.discard(session_id)
+        self.world.owned.update(self.world.unheard)
 
     def owner(self, session_id: str) -> Owned | None:
         node = self.world.owned.get(session_id)
@@ -245,6 +268,25 @@ async def test_a_connection_for_another_node_goes_there_with_what_was_read_and_w
         assert await asyncio.get_running_loop().sock_recv(taken.sock, 1) == b""
         taken.sock.close()
         await until(lambda: not some.nodes["a"].hand_overs.opened)
+
+
+@pytest.mark.parametrize("asks", ["check_here", "check_not_elsewhere"])
+@pytest.mark.parametrize("owner", ["a", "b"])
+async def test_a_node_that_has_stood_still_answers_nothing_of_a_session_before_it_has_looked_up_whose_it_is(
+    asks: str, owner: str
+) -> None:
+    async with nodes("a", "b") as some:
+        some.world.owned["call"] = "a"
+        getattr(some.nodes["a"], asks)("call")
+        some.world.unheard["call"] = owner
+        some.world.standing_still.add("a")
+        with pytest.raises(Elsewhere):
+            getattr(some.nodes["a"], asks)("call")
+        peer = some.go("a", "call")
+        taken = await some.taken(owner)
+        getattr(some.nodes[owner], asks)("call")
+        await exchange(peer, taken.sock)
+        peer.close()
 
 
 async def test_where_the_owner_dies_its_relays_end_so_that_peers_connect_again() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from tests.support.memory_engine import MemoryTable
-from wavstream.cluster.engine import EngineAway
+from wavstream.cluster.engine import EngineAway, Entry
 from wavstream.cluster.owners import Owners
 
 
@@ -26,6 +27,22 @@ class Silent(MemoryTable):
         if self.is_silent:
             await asyncio.Event().wait()
         return revision
+
+
+class Deaf(MemoryTable):
+    """The table of a node that hears of no changes, as one that stands still."""
+
+    def __init__(self, table: MemoryTable) -> None:
+        self._table = table
+
+    async def get(self, key: str) -> Entry:
+        return await self._table.get(key)
+
+    async def put(self, key: str, value: bytes, *, after: int) -> int:
+        return await self._table.put(key, value, after=after)
+
+    async def watch(self, prefix: str, on_change: Callable[[Entry], None]) -> None:
+        pass
 
 
 async def owners_of(table: MemoryTable, node: str) -> Owners:
@@ -55,3 +72,32 @@ async def test_a_write_that_is_neither_there_nor_answered_is_tried_again_by_who_
     assert a.is_own("call")
     table.is_silent = False
     assert (await b.take(owned)).epoch == 2
+
+
+async def test_what_was_taken_from_a_node_that_stood_still_is_lost_when_it_is_looked_up_and_the_rest_stays() -> None:
+    table = MemoryTable()
+    a, b = await owners_of(Deaf(table), "a"), await owners_of(table, "b")
+    lost: list[str] = []
+    a.on_lost(lambda owned: lost.append(owned.session_id))
+    await b.take(await a.claim("taken", None))
+    await a.claim("kept", None)
+    a.doubt()
+    assert a.is_in_doubt("taken")
+    assert a.is_in_doubt("kept")
+    await a.look_up("taken")
+    await a.look_up("kept")
+    assert lost == ["taken"]
+    assert (a.is_own("taken"), a.is_own("kept")) == (False, True)
+    assert not a.is_in_doubt("taken")
+    assert not a.is_in_doubt("kept")
+
+
+async def test_where_the_engine_is_away_what_a_node_had_before_it_stood_still_stays_its_own() -> None:
+    table = MemoryTable()
+    a = await owners_of(table, "a")
+    await a.claim("call", None)
+    a.doubt()
+    table.is_away = True
+    await a.look_up("call")
+    assert a.is_own("call")
+    assert not a.is_in_doubt("call")
