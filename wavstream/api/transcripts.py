@@ -152,7 +152,7 @@ def routes(parts: ApiDependencies) -> APIRouter:
         responses=problems(401, 422, 503),
     )
     async def usage(query: Annotated[DaysQuery, Query()], app_id: AppId) -> Response:
-        found = await parts.transcriptions.by_day(app_id, query.days, parts.now())
+        found = await parts.transcripts.by_day(app_id, query.days)
         return JSONResponse({"data": msgspec.to_builtins(found)})
 
     return router

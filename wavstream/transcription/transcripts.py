@@ -15,6 +15,7 @@ import structlog
 
 from wavstream.catalog.asked_transcriptions import AskedTranscriptions, Transcribed, TranscriptionFilters
 from wavstream.catalog.pages import NumberedPage, Page
+from wavstream.catalog.transcribed_speech import TranscribedDay
 from wavstream.catalog.transcriptions import Found, Transcription, Transcriptions, TranscriptionStatus
 from wavstream.errors import Conflict, DependencyError, NotFound
 from wavstream.model.recording import Recording, Status
@@ -121,6 +122,10 @@ class Transcripts:
     async def search(self, app_id: str, said: str, *, limit: int, cursor: str | None) -> Page[Found]:
         """Return the app's transcripts in which all these words are, newest first; raise InvalidFields."""
         return await self._rows.search(app_id, said, limit=limit, cursor=cursor)
+
+    async def by_day(self, app_id: str, days: int) -> tuple[TranscribedDay, ...]:
+        """Return what of the app was transcribed on each of the last days, the oldest first."""
+        return await self._rows.by_day(app_id, days, self._now())
 
     async def transcribed_among(self, recordings: Sequence[Recording]) -> frozenset[str]:
         """Return the ids of those of these recordings that have a transcript."""
