@@ -101,7 +101,7 @@ class Worker:
                 self._tell(Kind.FAILED, Failed("there is not enough memory", is_lasting=False))
             except BrokenPipeError:
                 raise
-            except _ENGINES_OWN as error:  # : its traceback would be no reason for who asked
+            except _ENGINES_OWN as error:  # its traceback would be no reason for who asked
                 said = f"the engine failed: {type(error).__name__}: {error}"
                 self._tell(Kind.FAILED, Failed(said[:_SAID_CHARACTERS], is_lasting=False))
         return True
