@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from wavstream.catalog.transcriptions import TranscriptionStatus, words_of
 from wavstream.model.document import Document
+from wavstream.model.options import Language
 from wavstream.model.times import Moment
 
 
@@ -22,7 +23,7 @@ class AskForTranscript(BaseModel):
         json_schema_extra={"examples": [{"language": "en-US"}]},
     )
 
-    language: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9-]+$")] | None = None
+    language: Language | None = None
     """Language, as a tag such as `en-US`; null: the recording's option, else the server's setting."""
 
 

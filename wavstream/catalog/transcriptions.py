@@ -2,7 +2,8 @@
 
 1. A recording whose options ask for it is queued in the transaction in which it becomes ``available`` (``queue``, by
    ``Recordings``), where the server transcribes at all. Later it is queued by who asks for it (``ask``).
-2. One that is being transcribed when the server ends is begun again by the next (``begin_again``).
+2. One that is being transcribed when the server ends is begun again by the next (``begin_again``), and so is one whose
+   end could not be written.
 3. ``finish`` writes the transcript, says that it is done and announces it, in one transaction: it is told once,
    whatever ends the server before or after. Of a recording that was erased meanwhile it writes nothing. ``fail``
    announces in the same way that there is none.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -116,7 +117,10 @@ _BEGIN = Prepared("""
     UPDATE transcriptions SET status = 'running', due_us = NULL, progress = 0
     WHERE recording_id = :recording AND id = :id AND status = 'waiting'
 """)
-_BEGIN_AGAIN = Prepared("UPDATE transcriptions SET status = 'waiting', due_us = :now WHERE status = 'running'")
+_RUNNING = text("SELECT recording_id FROM transcriptions WHERE status = 'running'")
+_BEGIN_AGAIN = Prepared("""
+    UPDATE transcriptions SET status = 'waiting', due_us = :now WHERE recording_id = :recording AND status = 'running'
+""")
 _PROGRESS = Prepared("""
     UPDATE transcriptions SET progress = :progress WHERE recording_id = :recording AND id = :id AND status = 'running'
 """)
@@ -204,10 +208,17 @@ class Transcriptions:
         count, since_us = await self._database.read(lambda connection: connection.execute(_COUNTS).one())
         return int(count), None if since_us is None else utc(since_us)
 
-    async def begin_again(self, now: datetime) -> int:
-        """Queue what was being transcribed when the server ended (rule 2); return how many that were."""
-        asked = {"now": unix_us(now)}
-        return await self._database.write(lambda connection: _BEGIN_AGAIN.run(connection, asked))
+    async def begin_again(self, now: datetime, running: Collection[str] = ()) -> int:
+        """Queue what is said to be transcribed and is not (rule 2); return how many that were.
+
+        ``running`` are the recordings that are transcribed.
+        """
+
+        def write(connection: Connection) -> int:
+            lost = [each for each in connection.execute(_RUNNING).scalars() if each not in running]
+            return sum(_BEGIN_AGAIN.run(connection, {"recording": each, "now": unix_us(now)}) for each in lost)
+
+        return await self._database.write(write)
 
     async def begin(self, each: Transcription) -> bool:
         """Note that it is being transcribed; return False if it is not to be any more."""

@@ -115,6 +115,8 @@ _AnyLength = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False), Af
 # One number to pydantic, which would find two mistakes in what is neither an int nor a float; whole ones stay whole.
 _Length = Annotated[int | float, GetPydanticSchema(lambda _, handler: handler(_AnyLength))]
 _Timeout = Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False), AfterValidator(_valid_timeout)]
+Language = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+"""A tag such as ``en-US``, or a vendor's word such as ``auto_detect``: letters, digits, ``-`` and ``_``."""
 RetentionHours = Annotated[int, Field(ge=1, le=LONGEST_RETENTION_HOURS)]
 
 
@@ -155,7 +157,7 @@ class RecordingOptions:
     """What a pause leaves in the file: nothing, or silence of the same length."""
     transcription: bool = False
     """Whether a transcript is wanted; it is made where the server has an engine for it."""
-    transcription_language: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    transcription_language: Language | None = None
     """Language of the transcript, as a tag such as `en-US`; null: nobody said."""
     file_name: Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_valid_file_name)] | None = None
     """Begin of the file's name, to which the Unix time of the start is added; null: the session id."""

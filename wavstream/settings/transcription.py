@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from wavstream.model.options import Language
 from wavstream.settings.tables import Seconds, Secret, Table
 
 EngineName = Literal["A", "B", "deepgram/nova-3"]
@@ -44,7 +45,7 @@ def _is_one(said: EngineSettings) -> EngineSettings:
 class TranscriptionSettings(EngineSettings):
     """Transcripts of finished recordings that ask for one; without an `engine` none is made."""
 
-    language: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    language: Language | None = None
     """Language, as a tag such as `en-US`, of recordings that do not say theirs; not set: the engine finds out, or has
     one alone."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1

@@ -4,11 +4,14 @@
    several, cut between words; one word that is longer stays whole.
 2. Each begins with who speaks: the name of the leg in plain text and SubRip, a voice (``<v name>``) in WebVTT.
 3. What was said is text and nothing else: what WebVTT would take for markup is escaped, and no text has an empty line
-   or ``-->`` in it, which would end a subtitle.
+   or ``-->`` in it, which would end a subtitle: not of any row of hyphens.
+4. Subtitles are in the order in which they begin, as WebVTT demands: where one speaks into the long segment of
+   another, its own lies among those of the other.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +20,7 @@ from wavstream.transcription.transcript import Segment, Transcript, Word, names_
 CUE_CHARACTERS = 84
 """Two lines of 42, as subtitles have them."""
 CUE_MS = 6_000
+_ARROW = re.compile("-{2,}>")
 
 MEDIA_TYPES = {"txt": "text/plain; charset=utf-8", "srt": "application/x-subrip; charset=utf-8", "vtt": "text/vtt"}
 
@@ -32,7 +36,11 @@ class Cue:
 
 
 def cues(transcript: Transcript) -> Iterator[Cue]:
-    """Yield the subtitles of a transcript, in order (rule 1)."""
+    """Yield the subtitles of a transcript, in the order in which they begin (rules 1 and 4)."""
+    yield from sorted(_cues(transcript), key=lambda cue: cue.start_ms)
+
+
+def _cues(transcript: Transcript) -> Iterator[Cue]:
     names = names_of(transcript)
     for segment in transcript.segments:
         for words in _groups(segment):
@@ -57,7 +65,7 @@ def as_srt(transcript: Transcript) -> str:
     blocks = []
     for number, cue in enumerate(cues(transcript), start=1):
         times = f"{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}"
-        said = f"{_one_line(cue.speaker)}: {cue.text}".replace("-->", "->")  # rule 3
+        said = _ARROW.sub("->", f"{_one_line(cue.speaker)}: {cue.text}")  # rule 3
         blocks.append(f"{number}\n{times}\n{said}\n")
     return "\n".join(blocks)
 

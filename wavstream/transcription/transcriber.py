@@ -8,6 +8,7 @@
 4. A failure is written with its reason. One that may pass is tried again, later; none holds up what waits behind it.
 5. The transcript in the catalog is what counts. A copy lies beside the file, here or in its store, for who takes files
    from there; one that cannot be put there is in the log, and nothing else.
+6. What the catalog did not take is done again once it takes more: whichever rows say `running` of what is not.
 """
 
 from __future__ import annotations
@@ -125,6 +126,8 @@ class Transcriber:
         self._loop_task: asyncio.Task[None] | None = None
         self._is_stopping = False
         self._pause = False
+        self._is_any_lost = True
+        """Whether rows may say `running` of what is not (rule 6)."""
         self.counts = TranscriptionCounts()
 
     def start(self) -> None:
@@ -174,21 +177,20 @@ class Transcriber:
     # ---- what to do next ---------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        is_begun_again = False
         while True:
             self._woken.clear()
             wait_s = RESCAN_S
             try:
-                if not is_begun_again:
-                    await self._rows.begin_again(self._now())
-                    is_begun_again = True
+                if self._is_any_lost:
+                    await self._rows.begin_again(self._now(), frozenset(self._running))
+                    self._is_any_lost = False
                 await self._begin()
                 if (next_at := await self._rows.next_due(self._now())) is not None:
                     wait_s = min(wait_s, max((next_at - self._now()).total_seconds(), 0.0))
                 self.counts.waiting, _ = await self._rows.backlog()
             except DependencyError as error:
                 log.warning("transcriptions_catalog_failed", error=str(error))
-                self._pause = True
+                self._pause = self._is_any_lost = True
             if self._pause:
                 self._pause = False
                 await asyncio.sleep(_CATALOG_WAIT_S)
@@ -200,7 +202,8 @@ class Transcriber:
     async def _begin(self) -> None:
         if not self._free:
             return
-        due = await self._rows.due(self._now(), len(self._free))
+        # One that was erased and asked for again is due while its recording's older one ends: it must hide no other.
+        due = await self._rows.due(self._now(), len(self._free) + len(self._running))
         due = [each for each in due if each.recording_id not in self._running]
         apps = [running.row.app_id for running in self._running.values()]
         for row in self._turns.choose(due, apps, len(self._free)):
@@ -225,6 +228,7 @@ class Transcriber:
                 return
             try:
                 result = await self._work(running, recording)
+                transcript = self._made(running, recording, result)
             except EngineFailed as error:
                 await self._failed(running, recording, str(error), is_lasting=error.is_lasting)
             except FileNotFoundError:
@@ -235,22 +239,14 @@ class Transcriber:
                 log.exception("transcription_handling_failed", recording_id=row.recording_id)
                 await self._failed(running, recording, f"a fault of ours: {error!r}", is_lasting=True)
             else:
-                await self._done(running, recording, result)
+                await self._done(running, recording, transcript, result)
         except DependencyError as error:  # the row is `running` still, and is begun again
             log.warning("transcriptions_catalog_failed", error=str(error))
-            await self._give_back()
+            self._pause = self._is_any_lost = True
         finally:
             del self._running[row.recording_id]
             self._free.append(running.process)
             self._woken.set()
-
-    async def _give_back(self) -> None:
-        """Have what the catalog did not take done again; rows that others of ours run are not touched."""
-        self._pause = True
-        if self._is_stopping or len(self._running) > 1:
-            return
-        with suppress(DependencyError):
-            await self._rows.begin_again(self._now())
 
     async def _work(self, running: _Running, recording: Recording) -> Result:
         loop, told_at_s = asyncio.get_running_loop(), time.monotonic()
@@ -278,17 +274,20 @@ class Transcriber:
         with suppress(DependencyError):
             await self._rows.note_progress(running.row, percent)
 
-    async def _done(self, running: _Running, recording: Recording, result: Result) -> None:
-        row, done, engine = running.row, result.done, running.engine
-        transcript = make_transcript(
+    def _made(self, running: _Running, recording: Recording, result: Result) -> Transcript:
+        done = result.done
+        return make_transcript(
             recording,
             result.spans,
-            transcript_id=row.id,
+            transcript_id=running.row.id,
             language=done.language or self._language or "und",
-            engine=engine,
+            engine=running.engine,
             timing=done.timing,
             work_ms=done.work_ms,
         )
+
+    async def _done(self, running: _Running, recording: Recording, transcript: Transcript, result: Result) -> None:
+        row, done, engine = running.row, result.done, running.engine
         document, now = encode(transcript), self._now()
         is_written = await self._rows.finish(
             row,

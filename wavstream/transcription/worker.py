@@ -39,6 +39,17 @@ if TYPE_CHECKING:
 
 _BLOCK_S = 10
 _PROGRESS_EVERY_S = 0.5
+_SAID_CHARACTERS = 300
+_ENGINES_OWN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def main() -> int:
@@ -52,6 +63,9 @@ def main() -> int:
         while worker.work():
             pass
     except (BrokenOff, BrokenPipeError):  # rule 5
+        return 1
+    except OSError as error:  # such as a full disk
+        sys.stderr.write(f"the file cannot be kept in the spool folder: {error.strerror}\n")
         return 1
     return 0
 
@@ -85,6 +99,11 @@ class Worker:
                 self._tell(Kind.FAILED, Failed(f"the file is no sound: {error.error_string}", is_lasting=True))
             except MemoryError:
                 self._tell(Kind.FAILED, Failed("there is not enough memory", is_lasting=False))
+            except BrokenPipeError:
+                raise
+            except _ENGINES_OWN as error:  # its traceback would be no reason for who asked
+                said = f"the engine failed: {type(error).__name__}: {error}"
+                self._tell(Kind.FAILED, Failed(said[:_SAID_CHARACTERS], is_lasting=False))
         return True
 
     def _take(self, file: IO[bytes]) -> None:

@@ -9,10 +9,19 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from tests.unit.api.conftest import ApiHarness
 from tests.unit.api.fakes import APP_OPTIONS
-from wavstream.model.options import ChannelLayout, FileFormat, PauseBehavior, RecordingOptions, TrackChoice, Trim
+from wavstream.model.options import (
+    ChannelLayout,
+    FileFormat,
+    Language,
+    PauseBehavior,
+    RecordingOptions,
+    TrackChoice,
+    Trim,
+)
 from wavstream.model.recording import EndReason, Integrity, Receipt, Recording, Status
 from wavstream.storage.sidecar import read_sidecar
 
@@ -229,3 +238,14 @@ def made(recording: Recording) -> Recording:
         expires_at=recording.created_at + timedelta(hours=1),
         receipt=Receipt(rate, channels, rate, "9f" * 32, 1000, integrity=Integrity(samples=rate * channels)),
     )
+
+
+@pytest.mark.parametrize("text", ["en", "en-US", "auto_detect", "zh-Hans-CN", "a" * 64])
+def test_a_language_is_a_tag_or_a_vendors_word(text: str) -> None:
+    assert TypeAdapter(Language).validate_python(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "-", "en\0", "de\r\nX: y", "日本", "a" * 65, "en\n", "_x"])
+def test_what_no_database_or_engine_would_take_for_a_language_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Language).validate_python(text)

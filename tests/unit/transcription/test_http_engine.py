@@ -37,6 +37,17 @@ def answers(content: object, status: int = 200, **headers: str) -> Answering:
     return answer
 
 
+def breaks_off(request: BaseHTTPRequestHandler, _body: bytes) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", "500")
+    request.end_headers()
+    request.wfile.write(b'{"text": "good')
+
+
+def repeats_the_key(request: BaseHTTPRequestHandler, body: bytes) -> None:
+    answers(f"no such key: {request.headers['Authorization']}".encode(), 401)(request, body)
+
+
 @contextmanager
 def served(answer: Answering) -> Iterator[tuple[str, list[tuple[str, dict[str, str], bytes]]]]:
     asked: list[tuple[str, dict[str, str], bytes]] = []
@@ -116,6 +127,12 @@ def test_a_server_without_times_of_words_has_them_spread(said: dict[str, object]
         (answers({"words": [{"word": "x", "start": "soon", "end": 1}]}), "no transcription", True),
         (answers({"words": [{"word": "x", "start": 1e400, "end": 1}]}), "no transcription", True),
         (answers({"segments": [1]}), "no transcription", True),
+        (answers({"segments": [{"text": None, "start": 0, "end": 1}]}), "no transcription", True),
+        (answers(b'{"text": "a", "x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"), "no transcription", True),
+        (breaks_off, "cannot be asked", False),
+        (answers({"said": "x" * 250 + " sk-1"}, 401), r"\A.{,300}\Z", True),
+        (answers({"words": [{"word": "x", "start": "x" * 100_000, "end": 1}]}), r"\A.{,300}\Z", True),
+        (repeats_the_key, r"answered 401: no such key: Bearer \*\*\*$", True),
         (answers(b'"' + b"x" * ANSWER_BYTES + b'"'), "more than", True),
     ],
 )
@@ -125,6 +142,13 @@ def test_what_is_no_answer_is_a_failure_that_says_whether_it_may_pass(
     with served(answer) as (url, _), pytest.raises(EngineFailed, match=why) as failed:
         engine(url).hear(SPEECH, None)
     assert failed.value.is_lasting is is_lasting
+
+
+def test_a_key_that_no_request_can_carry_is_said_without_it() -> None:
+    with pytest.raises(EngineFailed, match=r"transcription\.key") as failed:
+        engine("http://127.0.0.1:9/", key="sk-1\u20ac")
+    assert failed.value.is_lasting
+    assert "sk-1" not in str(failed.value)
 
 
 def test_a_server_that_does_not_answer_in_time_is_a_failure_that_may_pass() -> None:

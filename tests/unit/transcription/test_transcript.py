@@ -111,10 +111,19 @@ def test_texts_name_the_legs_and_have_their_times() -> None:
 
 
 def test_what_is_said_is_no_markup_and_ends_no_subtitle() -> None:
-    made = transcript((0, 0, "<b>&amp --> x"))
+    made = transcript((0, 0, "<b>&amp --> x ---> -----> y"))
 
     assert "<v a>&lt;b&gt;&amp;amp --&gt; x" in as_vtt(made)
     assert as_srt(made).count("-->") == 1
+
+
+def test_subtitles_are_in_the_order_in_which_they_begin_where_one_speaks_into_the_others_words() -> None:
+    made = transcript((0, 0, "word " * 60), (1, 3_000, "yes"))
+
+    starts = [cue.start_ms for cue in cues(made)]
+
+    assert starts == sorted(starts)
+    assert 3_000 in starts[1:-1]
 
 
 def test_long_segments_become_subtitles_that_can_be_read() -> None:

@@ -13,10 +13,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from wavstream.transcription import worker
-from wavstream.transcription.engines.base import RATE_HZ, EngineFailed, Heard
+from wavstream.transcription.engines.base import RATE_HZ, EngineFailed, Heard, checked
 from wavstream.transcription.engines.choice import EngineChoice, make_engine, missing
 from wavstream.transcription.transcript import HeardWord
-from wavstream.transcription.wire import Job, Kind, read
+from wavstream.transcription.wire import Job, Kind, message, read
 
 FILE_HZ, HOURS = 8_000, 4
 SAID_S = 5
@@ -90,6 +90,53 @@ def test_a_call_of_four_hours_is_worked_off_in_stretches_with_progress_and_is_ne
     assert {0, 50, 100} <= set(percents)
     assert SAID_S <= heard.longest_s <= SAID_S + 1
     assert most < MEMORY_BYTES < 4 * HOURS * 3_600 * FILE_HZ
+
+
+class Wrong:
+    """Fails as a package would."""
+
+    def hear(self, _samples: NDArray[np.int16], _language: str | None) -> Heard:
+        raise RuntimeError("no such layer: 7" + "x" * 10_000)
+
+
+def test_an_engine_that_raises_what_it_likes_is_a_failure_in_its_words_and_the_program_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "Detector", Loud)
+    monkeypatch.setattr(worker, "make_engine", lambda _choice: Wrong())
+    sound = io.BytesIO()
+    soundfile.write(sound, np.full(FILE_HZ, 5_000, np.int16), FILE_HZ, format="WAV")
+    job = message(Kind.JOB, b'{"language": null, "folder": ""}')
+    asked = job + message(Kind.FILE, sound.getvalue()) + message(Kind.FILE, b"")
+    answers = io.BytesIO()
+    program = worker.Worker(EngineChoice("test"), io.BytesIO(asked * 2), answers)
+
+    assert [program.work() for _ in range(3)] == [True, True, False]
+
+    answers.seek(0)
+    told = [each for each in iter(lambda: read(answers), None) if each[0] is Kind.FAILED]
+    assert len(told) == 2
+    for _, content in told:
+        assert b"the engine failed: RuntimeError: no such layer: 7" in content
+        assert len(content) < 400
+
+
+@pytest.mark.parametrize(
+    ("said", "language", "word", "kept"),
+    [
+        ("en-US", "en-US", "good", "good"),
+        ("english", "english", "a\n\nb", "a b"),
+        ("", None, "\x1b[2Jgood\x07", "[2Jgood"),
+        ("x" * 100_000, None, "می\u200cروم", "می\u200cروم"),
+        ("e\0n", None, " x ", "x"),
+    ],
+)
+def test_words_are_one_line_each_and_a_language_is_a_name_or_none(
+    said: str, language: str | None, word: str, kept: str
+) -> None:
+    heard = checked(Heard((HeardWord(word, 0, 100),), language=said), 1_000)
+    assert heard.language == language
+    assert [each.word for each in heard.words] == [kept]
 
 
 @pytest.mark.parametrize(

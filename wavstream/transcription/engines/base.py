@@ -3,13 +3,16 @@
 1. A failure says whether waiting may help. What is not installed, not set, refused or not this engine's language will
    fail the next time too.
 2. What an engine answers is checked before it is used: what is no words, has no times, or is more than anybody can say,
-   is a failure that lasts, and not a transcript.
+   is a failure that lasts, and not a transcript. What writes to a terminal or ends a line is no part of a word, and a
+   language is a name of one, or none was said.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from wavstream.transcription.transcript import HeardWord
@@ -24,6 +27,8 @@ MOST_WORDS_PER_S = 20
 """The fastest speakers say seven."""
 LONGEST_WORD = 200
 """Characters."""
+_LANGUAGE = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,63}")
+"""A tag, or its name, as OpenAI's answers have it."""
 WORD_TIMING, SEGMENT_TIMING = "word", "segment"
 
 
@@ -59,12 +64,21 @@ class Engine(Protocol):
 
 def checked(heard: Heard, length_ms: int) -> Heard:
     """Return what was heard if it can be words of so much speech (rule 2); raise EngineFailed."""
-    words = heard.words
+    words = tuple(_readable(word) for word in heard.words)
     if len(words) > MOST_WORDS_PER_S * length_ms / 1000 + MOST_WORDS_PER_S:
         raise EngineFailed(f"the engine answered {len(words)} words for {length_ms / 1000:.1f} s", is_lasting=True)
-    if any(not 0 < len(word.word) <= LONGEST_WORD or "\0" in word.word for word in words):
+    if any("\0" in word.word for word in heard.words) or any(not 0 < len(each.word) <= LONGEST_WORD for each in words):
         raise EngineFailed("the engine answered something that is no words", is_lasting=True)
-    return heard
+    language = heard.language if heard.language and _LANGUAGE.fullmatch(heard.language) else None
+    return replace(heard, words=words, language=language)
+
+
+def _readable(heard: HeardWord) -> HeardWord:
+    """Return a word on one line, without control characters."""
+    if heard.word.isprintable() and " " not in heard.word:
+        return heard
+    text = "".join(" " if each.isspace() else "" if unicodedata.category(each) == "Cc" else each for each in heard.word)
+    return replace(heard, word=" ".join(text.split()))
 
 
 def spread(text: str, start_ms: int, end_ms: int) -> Iterable[HeardWord]:

@@ -9,7 +9,9 @@ What leaves this machine is each stretch of speech as a WAV file of 16 kHz, the 
    transcript says so; one that gives a text alone has it spread over the stretch.
 3. A key that is refused (401, 403), an address that is none (404, 405) and a request that is (400, 413, 415, 422) fail
    the next time too. All else may pass: 429, 5xx, no connection, no answer in time.
+   An answer that breaks off may pass too: what asks next has all of it.
 4. An answer is read as far as ``ANSWER_BYTES``; one that is larger, or no JSON of this shape, is nonsense.
+5. What the server says of a failure is read by apps: a few words of it, and never the key, which some servers repeat.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ANSWER_BYTES = 1_048_576
+SAID_CHARACTERS = 300
+"""Of why it failed."""
 _LASTING = frozenset({301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 413, 415, 422})
 
 
@@ -59,6 +63,8 @@ class HttpEngine:
             check_url(url, allow_http=allow_http, allow_localhost=allow_localhost)
         except ValueError as error:
             raise EngineFailed(f"transcription.url {error}", is_lasting=True) from error
+        if key is not None and not key.isascii():
+            raise EngineFailed("transcription.key has letters that no key has: give it anew", is_lasting=True)
         self._url = urlsplit(url)
         self._key = key
         self._model = model
@@ -68,6 +74,13 @@ class HttpEngine:
 
     def hear(self, samples: NDArray[np.int16], language: str | None) -> Heard:
         """Return the words that the server answers; raise EngineFailed."""
+        try:
+            return self._hear(samples, language)
+        except EngineFailed as error:  # rule 5
+            said = str(error).replace(self._key, "***") if self._key else str(error)
+            raise EngineFailed(said[:SAID_CHARACTERS], is_lasting=error.is_lasting) from error
+
+    def _hear(self, samples: NDArray[np.int16], language: str | None) -> Heard:
         length_ms = len(samples) * 1000 // RATE_HZ
         fields = {"model": self._model, "response_format": "verbose_json", "temperature": "0"}
         if language not in (None, "auto"):
@@ -81,7 +94,7 @@ class HttpEngine:
             )
         status, answer = self._ask(body, boundary)
         if status != 200:
-            why = answer[:200].decode(errors="replace").strip()
+            why = answer.decode(errors="replace").strip()
             raise EngineFailed(f"{self._url.netloc} answered {status}: {why}", is_lasting=status in _LASTING)  # rule 3
         return _heard(answer, length_ms)
 
@@ -116,6 +129,8 @@ class HttpEngine:
                 raise TimeoutError
             if sock is not None:
                 sock.settimeout(left_s)
+        if response.length:  # ``read1`` ends as if all were there
+            raise http.client.IncompleteRead(b"", response.length)
         return b"".join(parts)
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -168,7 +183,15 @@ def _heard(answer: bytes, length_ms: int) -> Heard:
     try:
         said = msgspec.json.decode(answer, type=dict[str, Any])
         words, timing = _words(said, length_ms)
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+    except (
+        msgspec.MsgspecError,
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise EngineFailed(f"the answer is no transcription: {error!r}", is_lasting=True) from error
     language = said.get("language")
     return Heard(tuple(words), language=language if isinstance(language, str) else None, timing=timing)
@@ -181,7 +204,7 @@ def _words(said: dict[str, Any], length_ms: int) -> tuple[list[HeardWord], str]:
     if timed:
         return [*_timed(timed)], WORD_TIMING
     if segments:
-        spans = ((str(each["text"]), _ms(each["start"]), _ms(each["end"])) for each in segments)
+        spans = ((_text(each["text"]), _ms(each["start"]), _ms(each["end"])) for each in segments)
         return [word for text, start, end in spans for word in spread(text, start, end)], SEGMENT_TIMING
     return [*spread(_text(said["text"]), 0, length_ms)], SEGMENT_TIMING
 
