@@ -156,3 +156,22 @@ def test_a_frame_that_is_late_right_after_silence_is_no_news_of_a_clock_that_was
     drift.end_at_silence(0)
     drift.watch(np.array([40 * S + 90_000]), np.array([90_000]))
     assert not drift.is_off
+
+
+@pytest.mark.parametrize("seconds", [1, 4, 12, 40])
+@pytest.mark.parametrize("step_ms", [5, 7.5, 10, 14, 20])
+@pytest.mark.parametrize("on_time_s", [(), (11, 12.4, 29), (31,)], ids=["never", "soon", "late"])
+def test_a_socket_that_is_read_later_from_some_moment_on_is_no_clock(
+    seconds: int, step_ms: float, on_time_s: tuple[float, ...]
+) -> None:
+    def delays(at_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Read by visits: later by as much as from a frame to the next visit, but for a read now and then on time.
+        later = np.where(at_s < seconds, 0.0, step_ms)
+        for moment in on_time_s:
+            later[np.abs(at_s - moment) < 0.1] = 0.0
+        return later + 0.4 * np.abs(np.sin(37 * at_s))
+
+    drift = Drift(8000)
+    watch(drift, seconds=90, delay_ms=delays, tick_s=0.9)
+    assert not drift.is_off
+    assert drift.bent_us == 0

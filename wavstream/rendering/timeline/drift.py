@@ -9,9 +9,12 @@ A network only ever adds delay. So the smallest delays show the sender's clock, 
    route that got worse. Neither is the clock, nor repaired: what follows is compared with the line that much away.
    Before there is a line, windows far above a later one were delayed, and are forgotten.
 4. A track is bent from when the line is more than 8 ms off, if all windows are near it; from 8 windows on, from when it
-   is more than 6 ms off, if two thirds of them are near it, or else 10 ms. One that keeps nearer than that is never
-   bent. The line may fall below what came lately (we read late for a while, and early between): what none of the last
-   three windows has reached is no clock.
+   is more than 6 ms off, if two thirds of them are near it; both only if the newer half of them goes its way. Or else
+   from 21 ms on. One that keeps nearer than that is never bent. The line may fall below what came lately (we read late
+   for a while, and early between): what none of the last three windows has reached is no clock. Nor is a step: a socket
+   that is read by visits (``media.low_water``), or at other moments than before, has up to a frame more of delay at
+   once, and for good. And until a track is bent, a window far below the line, but not below those before, tells that
+   the line was wrong, and nothing of the route.
 5. From then on it is bent as fast as the clock drifts. What is owed is paid within 10 s or so, from when it is more
    than 3 ms until it is less than 1 ms; by 4000 ppm at most, which nobody hears. Otherwise the speed stays as it is,
    since each change of it can be measured.
@@ -264,7 +267,7 @@ class Drift:
                 if len(self._above) < _ABOVE_WINDOWS:
                     return
                 off_us = min(self._above)
-            elif not self._is_below(at_us, off_us, before_us, 0):
+            elif not self._is_below(at_us, off_us, before_us, 0) or (not self.is_off and self._was_reached(delay_us)):
                 off_us = 0
         self._above.clear()
         self._base_us += off_us  # rule 3
@@ -278,6 +281,21 @@ class Drift:
             if len(self._points) <= _MANY_WINDOWS or self._news >= _MUCH_NEWS or above_us < -_SURPRISE_US:
                 self._news = 0
                 self._fit()
+
+    def _was_reached(self, delay_us: int) -> bool:
+        """Return whether a window had so small a delay before (rule 4)."""
+        return bool(self._points) and delay_us + _BELOW_US >= min(level for _, level in self._points)
+
+    def _rises(self, slope: float) -> bool:
+        """Return whether the newer half of the windows goes the way of the line, half as much at least (rule 4)."""
+        newer = [*self._points][len(self._points) // 2 :]
+        line_us = slope * (newer[-1][0] - newer[0][0])
+        is_known, is_much = len(self._points) >= _MANY_WINDOWS, abs(line_us) >= _SURPRISE_US
+        if not (is_known and is_much):
+            # Of a slow clock half the windows tell nothing; of a few windows of a fast one they do.
+            return is_known or (is_much and 2 * (newer[-1][1] - newer[0][1]) / line_us >= 1)
+        rise_us = min(level for _, level in newer[-2:]) - min(level for _, level in newer[:2])
+        return 2 * rise_us / line_us >= 1
 
     @staticmethod
     def _is_near(above_us: Sequence[float], off_us: int) -> bool:
@@ -338,6 +356,9 @@ class Drift:
             if self._put_off_us:
                 self._forgive()
             self._is_straight = self._is_near(above, round(abs(slope) * (end - points[0][0])))
+            if self._is_straight and not self.is_off and not self._rises(slope):
+                # Jitter may hide it: the next window is asked again.
+                self._is_straight, self._news = False, _MUCH_NEWS
             self.is_seen = self.is_off or (self._is_straight and abs(slope) > _SAME_SLOPE)
 
     def _steer(self, arrival_us: int, delay_us: int, last_us: int) -> None:
