@@ -29,7 +29,6 @@ SHORTER = {
         "rendering/encoders/encoder.py",
         "sessions/openers/base.py",
         "sessions/ports.py",
-        "transcription/engines/base.py",
     ),
     "One value or one word of the trade, used by many rooms": (
         "access/app_cache.py",

@@ -270,20 +270,15 @@ class Transcriptions:
         speech_ms: int = 0,
     ) -> bool:
         """Write a transcript, count and announce it (rule 3); return False if nobody wants it any more."""
-        values = {
-            "recording": each.recording_id,
-            "id": each.id,
-            "language": language,
-            "engine": engine,
-            "done": unix_us(now),
-        }
-        words = sorted({word for word in words_of(said) if len(word) <= _LONGEST_WORD})[:KEPT_WORDS]
+        asked = {"recording": each.recording_id, "id": each.id}
+        values = asked | {"language": language, "engine": engine, "done": unix_us(now)}
+        kept = sorted({word for word in words_of(said) if len(word) <= _LONGEST_WORD})[:KEPT_WORDS]
         row = {
             "recording_id": each.recording_id,
             "app_id": each.app_id,
             "made_us": unix_us(now),
             "document": zlib.compress(document),
-            "words": " ".join(words),
+            "words": " ".join(kept),
         }
 
         def write(connection: Connection) -> tuple[bool, set[str]]:
@@ -291,7 +286,7 @@ class Transcriptions:
                 return False, set()
             erase_transcript(connection, each.recording_id)
             connection.execute(insert(transcripts).values(row))
-            if words:
+            if kept:
                 connection.execute(insert(transcript_words), _word_rows(row))
             count(connection, each.app_id, speech_ms, now)
             return True, self._outbox.add(connection, facts)
