@@ -25,7 +25,9 @@ const recordingPage = () => import("./recording");
 /** Returns who looks, as the page was told with itself; null: one has to ask. A browser that comes from a link elsewhere
  * has kept its cookie to itself until now. */
 function toldVisitor(): Told | null {
-  const said = document.querySelector<HTMLMetaElement>('meta[name="visitor"]')?.content;
+  const meta = document.querySelector<HTMLMetaElement>('meta[name="visitor"]');
+  const said = meta?.content;
+  meta?.remove(); // What is erased meanwhile does not stay in the page.
   const told = said?.startsWith("{") ? (JSON.parse(said) as Told & { now: string }) : null;
   tellTime(told?.now);
   return told?.signed_in ? told : null;
