@@ -100,6 +100,11 @@ class NatsServer:
     def freeze(self) -> None:
         """Let it stand still: connections are taken, and nothing is answered."""
         self._signal(signal.SIGSTOP)
+        # Its threads stop one after the other: one of them may answer once more.
+        assert self._process is not None
+        tasks, until_s = Path(f"/proc/{self._process.pid}/task"), time.monotonic() + 10
+        while any((task / "stat").read_text().rpartition(")")[2].split()[0] != "T" for task in tasks.iterdir()):
+            assert time.monotonic() < until_s, "it does not stand still"
 
     def thaw(self) -> None:
         """Let it go on."""
