@@ -259,7 +259,7 @@ class NodeLife:
     def _is_of_own_disk(self, other: NodeState) -> bool:
         return other.name == self.name and other.installation == self._state.installation
 
-    def _is_own(self, other: NodeState) -> bool:
+    def _is_of_us(self, other: NodeState) -> bool:
         """Return whether it is ours: of this process, or of an earlier one on this disk that does not say which."""
         return self._is_of_own_disk(other) and not self._is_a_copy(other)
 
@@ -297,7 +297,7 @@ class NodeLife:
         if entry.revision and entry.revision == self._revision:
             return  # nobody has written since
         state = self._read(entry) if entry.revision else None
-        if state is None or self._is_own(state):
+        if state is None or self._is_of_us(state):
             self._revision = entry.revision
             self._beat = max(self._beat, state.beat if state is not None else 0)
             return
@@ -336,7 +336,7 @@ class NodeLife:
                 self._compare_clocks(state)
             elif not self._tasks:  # of before this start: the first beat goes on behind it
                 self._revision, self._beat = entry.revision, state.beat
-            elif self._is_own(state):
+            elif self._is_of_us(state):
                 self._membership.saw(state, now_us)  # rule 1
         self._told.set()
 
