@@ -28,7 +28,6 @@ SHORTER = {
     "An interface, which its implementations import": (
         "rendering/encoders/encoder.py",
         "sessions/openers/base.py",
-        "sessions/ports.py",
     ),
     "One value or one word of the trade, used by many rooms": (
         "access/app_cache.py",

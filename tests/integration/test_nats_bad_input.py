@@ -41,6 +41,14 @@ async def refused(settings: ClusterSettings, *, wait_s: float = SOON_S) -> str:
     return line
 
 
+async def is_refused(settings: ClusterSettings) -> bool:
+    try:
+        await (await JetStream.connect(settings, node="a", wait_s=SOON_S)).close()
+    except OperatorError:
+        return True
+    return False
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[NatsServer]:
     made = NatsServer(tmp_path / "nats")
@@ -140,8 +148,11 @@ async def test_a_nats_without_a_majority_is_told(nats_cluster: NatsCluster) -> N
         pass
     for server in nats_cluster.servers[1:]:
         server.kill()
+    alone = nats_cluster.settings(name=name, nats_url=nats_cluster.servers[0].url)
     try:
-        line = await refused(nats_cluster.settings(name=name, nats_url=nats_cluster.servers[0].url))
+        # A leader that is left alone goes on answering until it has missed the others for some seconds.
+        await until(lambda: is_refused(alone))
+        line = await refused(alone)
     finally:
         for server in nats_cluster.servers[1:]:
             server.start()

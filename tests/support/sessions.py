@@ -83,8 +83,9 @@ class Handle:
     def keep_alive(self, on: bool) -> None:
         self.alive = on
 
-    def drain(self, now_us: int) -> None:
+    def drain(self, now_us: int) -> int:
         self.drained_us.append(now_us)
+        return now_us
 
     def is_stale(self, now_us: int) -> bool:
         return False  # nothing waits in the kernel

@@ -121,10 +121,13 @@ class MediaConnection(asyncio.Protocol):
         """Deliver what one read of the socket gave; the hot path."""
         self._receive(data, self._endpoint.now_us())
 
-    def drain(self, now_us: int) -> None:
-        """Deliver what waits below the low-water mark."""
+    def drain(self, now_us: int) -> int:
+        """Deliver what waits below the low-water mark; return when that was done, ``now_us`` or later."""
         for data in self._low_water.waiting(now_us, self._arrival_us):
+            # Some of it may have come since ``now_us``, where another program had the core: no delay may be too small.
+            now_us = max(now_us, self._endpoint.now_us())
             self._receive(data, now_us)
+        return now_us
 
     def is_stale(self, now_us: int) -> bool:
         """Return whether nothing was read for so long that something waits too long."""

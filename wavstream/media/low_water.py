@@ -1,7 +1,7 @@
 """When the kernel wakes us for a socket: with the first byte that comes, or not as long as a visit reads it.
 
 A wake-up and a read cost ten times what a frame in it does. So the socket of a steady stream is read by the ticker,
-with each visit of its session (every 150 ms), and the kernel wakes nobody for it: it has a low-water mark
+with each visit of its session (every 154 ms), and the kernel wakes nobody for it: it has a low-water mark
 (``SO_RCVLOWAT``) of what comes in two visits. Rules:
 
 1. The mark is learnt from what came between two looks, which are a second apart: if the size of messages, and how many

@@ -15,7 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-VISIT_US = 150_000
+VISIT_US = 154_300
+"""From one visit of a session to its next.
+
+No round number: what a visit reads has its moment (``media.low_water``), and the smallest delays tell the sender's
+clock (``rendering.timeline.drift``). Of frames of 20 ms and visits every 150 ms one comes right before every second
+visit, or none ever does, for as long as it goes on so: a late timer then is a delay that stays, of 10 ms. With this, of
+frames of 10, 20, 30, 40 or 60 ms one comes within a sixth of its length before one of ten visits, wherever both begin.
+"""
 VISITS_PER_CLOCK = 3
 CLOCK_EVERY_US = VISITS_PER_CLOCK * VISIT_US
 """Between clock records, so that they come at most 500 ms apart unless the loop is late."""

@@ -58,8 +58,11 @@ class StreamHandle(Protocol):
     def keep_alive(self, on: bool) -> None:
         """Start or stop playing silence between sounds; without effect where the peer takes no audio."""
 
-    def drain(self, now_us: int) -> None:
-        """Deliver what has come by ``now_us`` and waits in the kernel to be read with more; nothing while paused."""
+    def drain(self, now_us: int) -> int:
+        """Deliver what has come by now and waits in the kernel to be read with more; nothing while paused.
+
+        Return when that was done: ``now_us``, or the moment of the newest read, which is later.
+        """
 
     def is_stale(self, now_us: int) -> bool:
         """Return whether nothing was read for so long that something may have waited for long enough."""

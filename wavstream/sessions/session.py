@@ -113,7 +113,7 @@ class Session:
         facts = facts_of(
             started, leg=leg, dialect=handle.dialect, stream=self._next_stream, first_track=self._next_track
         )
-        self._replace_streams_of(facts, started.stream_id, now_us)
+        now_us = self._replace_streams_of(facts, started.stream_id, now_us)
         self._next_stream += 1
         self._next_track += len(started.tracks)
         self.learn(started.call)
@@ -235,10 +235,7 @@ class Session:
         if unread_us != self._unread_us:
             self._put_off(unread_us)
         notes = self.notes
-        if self.recordings.is_followed:
-            self.draining.drain(now_us)
-        else:
-            self.draining.drain_stale(now_us)
+        now_us = self.draining.drain(now_us) if self.recordings.is_followed else self.draining.drain_stale(now_us)
         is_fold_due = notes.tick(now_us, is_awaited=self.recordings.is_awaited)
         if notes.is_state_due:
             self.recordings.note_state(now_us)
@@ -350,17 +347,21 @@ class Session:
 
     # ---- within ------------------------------------------------------------------------------------------------
 
-    def _replace_streams_of(self, facts: StreamFacts, stream_id: str | None, now_us: int) -> None:
-        """End the older stream of the leg's track: a peer reconnects before we have seen its old socket die."""
+    def _replace_streams_of(self, facts: StreamFacts, stream_id: str | None, now_us: int) -> int:
+        """End the older stream of the leg's track: a peer reconnects before we have seen its old socket die.
+
+        Return when that was done.
+        """
         for stream in list(self.streams):
             if stream.gives_way_to(facts, stream_id):
-                stream.handle.drain(now_us)
+                now_us = stream.handle.drain(now_us)
                 if stream not in self.streams:
                     continue  # its end was what waited
                 self.streams.remove(stream)
                 stream.forget_frames()
                 self.notes.note_closed(now_us, stream.facts.stream, clean=False)
                 stream.handle.close(1008, f"leg: a newer stream of leg {facts.leg[:40]!r} took over")
+        return now_us
 
 
 class SessionStream(Stream):
@@ -379,7 +380,7 @@ class SessionStream(Stream):
         """Apply an event that is not a frame."""
         session = self._session
         if isinstance(event, Dtmf | Paused | Resumed):
-            session.draining.drain_others(self, arrival_us)
+            arrival_us = session.draining.drain_others(self, arrival_us)
         if isinstance(event, Dtmf | Mark):
             if not self._allowance.take(arrival_us):
                 session.notes.left_out.add_event(session_id=session.session_id, app_id=session.app_id)

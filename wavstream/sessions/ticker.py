@@ -1,6 +1,6 @@
 """The timer that drives all live sessions.
 
-Every 15 ms one tick visits the sessions of the next of ten slots, so that each session is visited every 150 ms and the
+Every 15 ms or so one tick visits the sessions of the next of ten slots, so each session is visited every 154 ms and the
 journal's thread is fed small jobs instead of one large one (measured at 2,000 legs: stop p99 of 11 to 26 ms against 53
 to 81 ms). It is also where the loop's delay is seen, at no further cost.
 
@@ -26,10 +26,11 @@ from wavstream.journal.journal import Journal
 from wavstream.journal.writer import JournalWriter
 from wavstream.model.recording import EndReason
 from wavstream.recorder.recorder import Recorder
-from wavstream.sessions.registry import Sessions
+from wavstream.sessions.deadlines import VISIT_US
+from wavstream.sessions.registry import TICK_SLOTS, Sessions
 from wavstream.sessions.session import Session
 
-TICK_S = 0.015
+TICK_S = VISIT_US / TICK_SLOTS / 1_000_000
 GOING_AWAY = 1001
 
 log = structlog.get_logger(__name__)
@@ -93,7 +94,7 @@ class Ticker:
         if sessions.is_stopping:
             return
         for session in [*sessions]:
-            session.draining.drain(now_us)
+            now_us = session.draining.drain(now_us)
         sessions.is_stopping = True
         noted = [session.notes.journal for session in sessions if session.recordings.detach(now_us)]
         self._writer.submit([journal for journal in noted if journal is not None])

@@ -155,8 +155,8 @@ class MediaSettings(Table):
     """Header of the upgrade that carries the key of a stream, such as `X-Recorder-Key`, for media servers that send
     headers of their own choice; beside the places that every stream may have it in."""
     reads_at_visits: bool = True
-    """Whether steady streams are read every 150 ms, which costs a fraction of reading each message as it comes; off:
-    each as it comes. What waits in the kernel is lost with a crash of the process, within its bound of 250 ms."""
+    """Whether steady streams are read about every 150 ms, which costs a fraction of reading each message as it comes;
+    off: each as it comes. What waits in the kernel is lost with a crash of the process, within its bound of 250 ms."""
 
 
 class HttpSettings(Table):

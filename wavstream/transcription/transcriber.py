@@ -182,8 +182,8 @@ class Transcriber:
             wait_s = RESCAN_S
             try:
                 if self._is_any_lost:
+                    self._is_any_lost = False  # before the question: one may be lost while it is answered
                     await self._rows.begin_again(self._now(), frozenset(self._running))
-                    self._is_any_lost = False
                 await self._begin()
                 if (next_at := await self._rows.next_due(self._now())) is not None:
                     wait_s = min(wait_s, max((next_at - self._now()).total_seconds(), 0.0))

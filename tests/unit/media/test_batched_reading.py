@@ -24,10 +24,11 @@ from wavstream.journal.records import MAX_FRAMES
 from wavstream.media.connection import MediaConnection
 from wavstream.media.endpoint import MediaLimits
 from wavstream.media.media_stream import State
+from wavstream.sessions.deadlines import VISIT_US
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-MOST = 15
-"""Messages of 20 ms that the kernel keeps: what comes in two visits."""
+MOST = -(-2 * VISIT_US // 20_000)
+"""Messages of 20 ms with which the kernel wakes us: what comes in two visits."""
 UNHURRIED = MediaLimits(close_timeout_s=PATIENCE_S, watch_interval_s=PATIENCE_S, ping_interval_s=10 * PATIENCE_S)
 """What is looked at is looked at by the test."""
 
@@ -57,7 +58,7 @@ async def steady(plane: MediaHarness, path: str = "/media/pcm/s/a?rate=8000") ->
         low_water.look(
             messages=50 * second, received_bytes=50 * 328 * second, read_us=(1 + second) * 1_000_000, may_wait=True
         )
-    assert low_water.mark == MOST * 328
+    assert low_water.mark == 2 * VISIT_US * 328 // 20_000
     return peer, sink
 
 
@@ -82,18 +83,29 @@ async def test_a_steady_stream_that_no_visit_reads_wakes_us_with_what_comes_in_t
     assert sink.audio == b"".join(bytes([number]) * 320 for number in range(MOST))
 
 
-async def test_a_drain_delivers_what_is_there_at_the_time_that_it_is_told(plane: MediaHarness) -> None:
+async def test_a_drain_delivers_what_is_there_no_sooner_than_it_is_told(plane: MediaHarness) -> None:
     peer, sink = await steady(plane)
     peer.send(message(1) + message(2))
     await turned(plane)
     assert sink.frames == []
-    sink.handle.drain(5_000_000)
+    assert sink.handle.drain(5_000_000) == 5_000_000  # the clock of the test is behind that
     assert [frame.payload[0] for frame in sink.frames] == [1, 2]
     assert sink.arrivals == [5_000_000] * 2
     assert sink.handle.heard_us == 5_000_000
     peer.send(b"".join(message(number) for number in range(3, 3 + MOST)))
     await sink.hear(lambda sink: len(sink.frames) == 2 + MOST)
     assert [frame.position for frame in sink.frames] == [160 * number for number in range(2 + MOST)]
+
+
+async def test_what_a_drain_reads_has_come_by_the_time_of_its_read(plane: MediaHarness) -> None:
+    """Another program had the core between the clock that the visit went by and the socket."""
+    peer, sink = await steady(plane)
+    asked_us = plane.endpoint.now_us()
+    peer.send(message(1))
+    await turned(plane)
+    read_us = sink.handle.drain(asked_us)
+    assert asked_us < read_us
+    assert sink.arrivals == [read_us]
 
 
 async def test_only_what_may_have_waited_for_too_long_is_to_be_read_by_a_visit(plane: MediaHarness) -> None:

@@ -175,10 +175,11 @@ def waits(stream: SessionStream) -> None:
     """Let 20 ms of the stream wait in the kernel until somebody drains it."""
     told: list[int] = []
 
-    def drain(now_us: int) -> None:
+    def drain(now_us: int) -> int:
         if not told:
             told.append(now_us)
             stream.frame(Frame(0, (now_us - at(0.0)) * 8 // 1000, 160, FRAME), now_us)
+        return now_us
 
     stream.handle.drain = drain  # type: ignore[method-assign]
 
@@ -222,7 +223,12 @@ async def test_a_command_finds_a_call_ended_whose_hang_up_was_not_read_yet(offic
     started = introduction("a", session_id="call-77")
     stream = office.sessions.open_stream(started, app_id="one", handle=Drained(), now_us=at(0.0))
     recording = await office.start()
-    stream.handle.drain = lambda now_us: stream.closed(True, now_us)  # type: ignore[method-assign]
+
+    def drain(now_us: int) -> int:
+        stream.closed(True, now_us)
+        return now_us
+
+    stream.handle.drain = drain  # type: ignore[method-assign]
     with pytest.raises(Conflict):
         await office.commands.pause(app_id="one", recording_id=recording.id)
     assert office.recorder.ended[recording.id].end_reason is EndReason.HANGUP

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+
 from tests.support.sessions import at
-from wavstream.sessions.deadlines import CLOCKS_PER_FOLD, FoldSchedule
+from wavstream.sessions.deadlines import CLOCKS_PER_FOLD, VISIT_US, FoldSchedule
 
 VISIT_S = 0.15
 
@@ -97,3 +99,11 @@ def test_calls_that_begin_at_once_take_turns() -> None:
         firsts.append(next(number for number in range(1, 9) if pulse.clock_is_due(at(number * VISIT_S))))
 
     assert firsts == [3, 2, 1, 3]
+
+
+@pytest.mark.parametrize("frame_ms", [10, 20, 30, 40, 60])
+def test_of_ten_visits_one_comes_right_behind_a_frame_wherever_both_began(frame_ms: int) -> None:
+    frame_us = frame_ms * 1000
+    behind_us = sorted(visit * VISIT_US % frame_us for visit in range(10))
+    gaps_us = [later - earlier for earlier, later in pairwise([*behind_us, behind_us[0] + frame_us])]
+    assert max(gaps_us) <= frame_us / 6

@@ -10,6 +10,7 @@ import pytest
 from tests.support.sessions import FRAME, Handle, LiveCall, at
 from wavstream.dialects.events import Dtmf, Event, Frame, Mark, Paused, Resumed
 from wavstream.journal.events import Digit, RecordingPaused, RecordingResumed, RecordingStopped, StreamClosed
+from wavstream.journal.records import EventRecord, items
 from wavstream.sessions.session import SessionStream
 
 
@@ -19,12 +20,17 @@ class Waiting(Handle):
 
     said: list[Callable[[int], None]] = field(default_factory=list)
     waits_too_long: bool = False
+    late_us: int = 0
+    """How long after it was asked to the socket is read: something else has the core meanwhile."""
 
-    def drain(self, now_us: int) -> None:
+    def drain(self, now_us: int) -> int:
         self.drained_us.append(now_us)
         said, self.said = self.said, []
+        if said:
+            now_us += self.late_us
         for each in said:
             each(now_us)
+        return now_us
 
     def is_stale(self, now_us: int) -> bool:
         return self.waits_too_long
@@ -152,3 +158,30 @@ async def test_many_orders_of_one_read_drain_the_others_once() -> None:
         a.event(Dtmf("5"), at(1.0))
     a.event(Dtmf("6"), at(1.02))
     assert b_handle.drained_us == [at(1.0), at(1.02)]
+
+
+async def test_what_is_read_later_than_a_visit_began_has_the_time_of_its_read_and_so_has_what_follows() -> None:
+    call = LiveCall()
+    (a, a_handle), (b, b_handle) = leg(call, "a"), leg(call, "b")
+    call.start()
+    for stream, handle in ((a, a_handle), (b, b_handle)):
+        waits(stream, handle)
+        handle.waits_too_long, handle.late_us = True, 30_000
+    call.session.tick(at(1.0))
+    assert (a_handle.drained_us, b_handle.drained_us) == ([at(1.0)], [at(1.03)])
+    assert [row for row in call.journal if isinstance(row, tuple) and row[0] == "clock"][-1] == ("clock", 1.06)
+
+
+async def test_an_order_has_the_time_of_what_was_read_before_it() -> None:
+    call = LiveCall()
+    (a, _), (b, b_handle) = leg(call, "a"), leg(call, "b")
+    call.start()
+    waits(b, b_handle)
+    b_handle.late_us = 30_000
+    for digit in "56":  # of the same read
+        a.event(Dtmf(digit), at(1.0))
+    (journal,) = call.writer.journals
+    journal.flush()
+    records = [item for entry in journal.queue if isinstance(entry, tuple) for item in items(entry[1])]
+    digits = [item for item in records if isinstance(item, EventRecord) and isinstance(item.event, Digit)]
+    assert [item.arrival_us for item in digits] == [at(1.03)] * 2

@@ -12,6 +12,7 @@ from wavstream.journal.events import Digit, RecordingStopped, StreamClosed
 from wavstream.journal.records import ClockRecord, EventRecord, items
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import EndReason
+from wavstream.sessions.deadlines import VISIT_US
 from wavstream.sessions.reading import LATE_US, ReadingTime
 
 S = 1_000_000
@@ -142,10 +143,10 @@ async def test_the_end_of_a_stream_tells_at_once_that_the_loop_stood_still() -> 
     call.start(0.0)
     call.session.tick(at(0.5))
     stream.closed(True, at(6.5))
-    assert [clock.unread_us for clock in clocks(call)] == [0, 5_850_000]
+    assert [clock.unread_us for clock in clocks(call)] == [0, 6_000_000 - VISIT_US]
     # The tick that comes with the same six seconds tells only what is left of them.
-    call.session.tick(at(6.5), unread_us=5_900_000)
-    assert [clock.unread_us for clock in clocks(call)] == [0, 5_850_000, 50_000]
+    call.session.tick(at(6.5), unread_us=6_050_000 - VISIT_US)
+    assert [clock.unread_us for clock in clocks(call)] == [0, 6_000_000 - VISIT_US, 50_000]
 
 
 # ---- how late was read what was read ---------------------------------------------------------------------------------
