@@ -9,6 +9,7 @@ list of those. Rules:
    only then the journal goes, the bucket's part first, and the session's entry last.
 4. A process that is started again asks for each session of which it has a journal before it answers anybody.
 5. A leg waits at the node that it has reached until somebody has its session, so long as ``cluster.claim_wait_s``.
+6. What was begun here while another had claimed the session is a recording of its own, which ends (``TakeOvers``).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bench.cluster.engine import SimLog, SimTable
-from bench.cluster.outside import FILES
+from bench.cluster.outside import APP, FILES, Database, Row
 from bench.cluster.virtual_time import Process
 from wavstream.catalog.nodes import Owner
 from wavstream.cluster.body import Body
@@ -50,7 +51,6 @@ from wavstream.removals import Removals
 if TYPE_CHECKING:
     from bench.cluster.world import Leg, World
 
-APP = "app"
 WAITS_FOR_LEG_S = 10.0
 RETRY_S = 1.0
 _EMPTY_FOR_S = 10.0
@@ -169,6 +169,11 @@ class Call:
             self.leg = None
 
 
+def file_of(call: Call) -> str:
+    """Return the name of the file that is made of a call."""
+    return f"{FILES}/{hash_of(call.session_id)}.{call.journal.key}"
+
+
 class _Leases:
     """Which journals are needed: those of calls, until their files are in the store."""
 
@@ -194,6 +199,24 @@ class _Sessions:
         """Do nothing."""
 
 
+class _Rows:
+    """The rows as one node has them; ``catalog.nodes.Nodes``."""
+
+    def __init__(self, database: Database, node: str, keep: Callable[[str], None]) -> None:
+        self._database = database
+        self._node = node
+        self.keep = keep
+        self.take = database.take
+
+    async def of_session(self, session_id: str) -> list[Row]:
+        """Return the recordings of a session that this node has and that are not in the store."""
+        return await self._database.of_session(session_id, self._node)
+
+    async def are_settled(self, _recording_ids: Sequence[str]) -> bool:
+        """Return whether nobody needs the journal of these any more."""
+        return False
+
+
 class Node:
     """One process of a node, from its start to its death."""
 
@@ -206,6 +229,10 @@ class Node:
         self.is_up = False
         self.up_since_s = 0.0
         self.leases = _Leases()
+        self._kept: set[str] = set()
+        """Sessions of which what is here is a recording of its own (rule 6)."""
+        self.ending: dict[str, Call] = {}
+        """Those recordings, by their journals."""
         self._wanted: set[str] = set()
         """Sessions of which a leg is being taken."""
 
@@ -229,7 +256,7 @@ class Node:
             wall_us=lambda: int((self.now_s() + world.wall_off_s.get(name, 0.0)) * 1e6),
         )
         store: Any = world.store
-        rows: Any = world.database
+        rows: Any = _Rows(world.database, name, self._keep)
         self.copier = Copier(
             engine_log,
             node=name,
@@ -291,10 +318,11 @@ class Node:
         self.is_up = False
         self.process.kill()
         self.world.core.forget(self.process)
-        for call in self.calls.values():
+        for call in (*self.calls.values(), *self.ending.values()):
             call.close()
             call.drop()
         self.calls.clear()
+        self.ending.clear()
 
     def _visits(self, shard: int) -> Callable[[], Any]:
         async def visit() -> None:
@@ -403,15 +431,50 @@ class Node:
         return call
 
     async def _save(self, call: Call, state: str) -> bool:
-        while self.calls.get(call.session_id) is call:
-            owned = self.owners.owner(call.session_id)
-            if owned is None or owned.node != self.name:
-                return False
+        while (owner := self._stamp(call)) is not None:
             try:
-                return await self.world.database.save(call.session_id, Owner(self.name, owned.epoch), state)
+                return await self.world.database.save(call.session_id, call.journal.key, owner, state)
             except DependencyError:
                 await asyncio.sleep(RETRY_S)
         return False
+
+    def _stamp(self, call: Call) -> Owner | None:
+        """Return what is written into a call's row; None: it is another's (``Nodes.stamp``)."""
+        if call.journal.key in self.ending:
+            return Owner(self.name, None)
+        owned = self.owners.owner(call.session_id)
+        is_ours = self.calls.get(call.session_id) is call and owned is not None and owned.node == self.name
+        return Owner(self.name, owned.epoch) if is_ours and owned is not None else None
+
+    def _keep(self, session_id: str) -> None:
+        """End what is here of a session that another has claimed too (rule 6); ``Nodes.keep``."""
+        self._kept.add(session_id)
+        call = self.calls.pop(session_id, None)
+        if call is not None:
+            self._end_apart(call, is_stopped=call.is_ended)
+
+    def _end_apart(self, call: Call, *, is_stopped: bool) -> None:
+        self.ending[call.journal.key] = call
+        call.is_ended = True
+        self.process.spawn(self._finish_apart(call, is_stopped=is_stopped))
+
+    async def _finish_apart(self, call: Call, *, is_stopped: bool) -> None:
+        """Make the file of what was begun here, beside that of the session's owner (rule 6)."""
+        call.drop()
+        key = call.journal.key
+        if not is_stopped:
+            call.journal.append_event(stop(int(self.now_s() * 1e6)))
+            call.write()
+        call.close()
+        told = self._read(key, call.journal.loop_segment)
+        is_ours = await self._save(call, "started") and await self._save(call, "completed")
+        if is_ours:
+            await self._until(lambda: self.world.store.put(file_of(call), msgspec.json.encode(told.ranges)))
+            await self._save(call, "stored")
+        self.leases.needed.pop(key, None)
+        for segment in self._segments(key, call.journal.loop_segment):
+            segment_path(self.folder, key, segment).unlink(missing_ok=True)
+        self.ending.pop(key, None)
 
     def _end(self, call: Call) -> None:
         if not call.is_ended:
@@ -442,12 +505,12 @@ class Node:
         while self._is_ours(call):
             with suppress(DependencyError):
                 content = msgspec.json.encode(told.ranges)
-                await self.world.store.put(f"{FILES}/{hash_of(call.session_id)}", content)
+                await self.world.store.put(file_of(call), content)
                 break
             await asyncio.sleep(RETRY_S)
         if not self._is_ours(call) or not await self._save(call, "stored"):
             return
-        self.world.finished(call.session_id)
+        self.world.finished(call.session_id, journal.key)
         self.leases.needed.pop(journal.key, None)
         await self._until(lambda: self._clear(call.session_id))
         for segment in self._segments(journal.key, journal.loop_segment):
@@ -472,6 +535,14 @@ class Node:
     async def take_in(self, _app_id: str, session_id: str, keys: Sequence[str], taken: Taken) -> None:
         """Go on with a session that was joined into the folder; ``Recovery.take_in``."""
         self._go_on(session_id, keys, taken)
+        await self._until(lambda: self._settle(session_id, keys, taken.epoch))
+
+    async def _settle(self, session_id: str, keys: Sequence[str], epoch: int) -> None:
+        """Give up the recordings of which no journal tells; ``Recovery.take_in``."""
+        database = self.world.database
+        for row in await database.of_session(session_id, self.name):
+            if row.id not in keys and row.id not in self.leases.needed:
+                await database.save(session_id, row.id, Owner(self.name, epoch), "failed")
 
     def let_in(self, session_id: str) -> None:
         """Let in what has waited; ``Recovery.let_in``."""
@@ -497,18 +568,28 @@ class Node:
                     break
                 except DependencyError:
                     taken = None
+                if taken is None and session_id in self._kept:
+                    self._bring_back_apart(session_id, key, segments[-1])
+                    break
                 if taken is not None and not await self._is_stored_already(session_id, key):
                     self._go_on(session_id, [key], taken)
                 if taken is not None:
                     break
                 await asyncio.sleep(RETRY_S)
 
+    def _bring_back_apart(self, session_id: str, key: str, last: int) -> None:
+        """End what was begun here before a restart, and is nowhere else (rule 6)."""
+        told = self._read(key, last)
+        journal = Journal(key=key, app_id=APP, session_id=session_id, segment=last + 1, number=1 << 20)
+        self.leases.needed[key] = journal
+        self._end_apart(Call(self, session_id, journal), is_stopped=told.is_stopped)
+
     async def _is_stored_already(self, session_id: str, key: str) -> bool:
         """Return whether another has brought the session to its end; then nothing of it is needed here."""
         found: list[bool] = []
 
         async def ask() -> None:
-            found.append(await self.world.database.is_stored(session_id))
+            found.append(await self.world.database.is_over(key))
 
         await self._until(ask)
         if found[0]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from wavstream.catalog.nodes import Owner
 from wavstream.errors import CatalogAway, StoreError
-from wavstream.model.recording import Recording
 
+APP = "app"
+OVER = {"stored", "failed"}
+"""The last states of a recording."""
 _AWAY_S = 1.0
 """How long it takes to find out that somebody is away."""
 
@@ -67,52 +70,60 @@ class Store:
             raise StoreError("the store does not answer")
 
 
+class Row(NamedTuple):
+    """A recording, as far as take-overs ask for it."""
+
+    id: str
+    """The key of its journal: each has one recording."""
+    app_id: str
+
+
 class Database:
-    """The rows of all recordings: one for each session, guarded as ``catalog.nodes`` guards them."""
+    """The rows of all recordings, guarded as ``catalog.nodes`` guards them."""
 
     def __init__(self, dice: random.Random) -> None:
         self.is_away = False
         self.owners: dict[str, Owner] = {}
+        """Of each recording."""
+        self.of: defaultdict[str, list[str]] = defaultdict(list)
+        """The recordings of each session."""
         self.states: defaultdict[str, list[str]] = defaultdict(list)
-        """What a receiver of webhooks is told of each session, in order."""
+        """What a receiver of webhooks is told of each recording, in order."""
         self._dice = dice
 
     async def take(self, session_id: str, owner: Owner) -> int:
-        """Write who has a session now."""
+        """Write who has a session's recordings now, but for those that are stored."""
         await self._work()
-        known = self.owners.get(session_id)
-        if known is None or (known.epoch or 0) >= (owner.epoch or 0) or "stored" in self.states[session_id]:
-            return 0
-        self.owners[session_id] = owner
-        return 1
+        taken = [
+            each
+            for each in self.of[session_id]
+            if (self.owners[each].epoch or 0) < (owner.epoch or 0) and OVER.isdisjoint(self.states[each])
+        ]
+        self.owners |= dict.fromkeys(taken, owner)
+        return len(taken)
 
-    def keep(self, _session_id: str) -> None:
-        """Do nothing."""
-
-    async def of_session(self, session_id: str) -> list[Recording]:
-        """Return no recordings: what the nodes ask this for is their apps alone."""
+    async def of_session(self, session_id: str, node: str) -> list[Row]:
+        """Return the recordings of a session that a node has and that are not in the store."""
         await self._work()
-        return []
+        its = self.of.get(session_id, ())
+        return [Row(each, APP) for each in its if self.owners[each].node == node and OVER.isdisjoint(self.states[each])]
 
-    async def are_settled(self, recording_ids: Sequence[str]) -> bool:
-        """Return whether nobody needs the journal of these any more."""
+    async def is_over(self, recording: str) -> bool:
+        """Return whether a recording has its file in the store, or has none for good."""
         await self._work()
-        return False
+        return not OVER.isdisjoint(self.states.get(recording, ()))
 
-    async def is_stored(self, session_id: str) -> bool:
-        """Return whether a session has its file in the store."""
-        await self._work()
-        return "stored" in self.states.get(session_id, ())
-
-    async def save(self, session_id: str, owner: Owner, state: str) -> bool:
+    async def save(self, session_id: str, recording: str, owner: Owner, state: str) -> bool:
         """Write a state, once; return False if the row is another's."""
         await self._work()
-        known = self.owners.setdefault(session_id, owner)
-        if known != owner and (known.epoch or 0) >= (owner.epoch or 0):
+        known = self.owners.get(recording)
+        if known is None:
+            self.of[session_id].append(recording)
+        elif known.node != owner.node and (known.epoch or 0) >= (owner.epoch or 0):
             return False
-        self.owners[session_id] = owner
-        if state not in self.states[session_id]:
-            self.states[session_id].append(state)
+        self.owners[recording] = owner
+        if state not in self.states[recording]:
+            self.states[recording].append(state)
         return True
 
     async def _work(self) -> None:

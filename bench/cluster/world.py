@@ -1,7 +1,8 @@
 """Legs, nodes and what goes wrong: one stage of the simulation, and what must hold of it.
 
 1. *One owner an epoch*: no two nodes write an entry with one session and epoch, nor batches of it.
-2. *No sample twice*: what a file has goes up, and each session has one file.
+2. *No sample twice*: what a file has goes up, and each recording has one. A session has one recording, or one more for
+   each node that began it while another had claimed it.
 3. *Nothing acknowledged lost*: what was in the tail when its writer was told so is in the file, and a stop that was
    answered is one.
 4. *Nobody takes what is recorded*: a session whose owner records its leg, and answers at its door, stays with it,
@@ -34,6 +35,9 @@ from wavstream.cluster.tail_message import Contents, TailBatch, unpack
 
 ANSWERS_FOR_S = 12.0
 """A node that was reached for so long has said what it has; beside ``ANSWER_S``, for writes that come late."""
+_TOLD = ["started", "completed", "stored"]
+_TOLD_OF_NOTHING = ["started", "failed"]
+"""Of a recording whose journal died with its node before anything of it was in the tail."""
 SETTLES_S = 300
 """How long after the last fault everything has to be delivered."""
 
@@ -98,7 +102,8 @@ class Seen:
 
     acknowledged: list[tuple[int, int]] = field(default_factory=list)
     is_stop_acknowledged: bool = False
-    is_finished: bool = False
+    finished: set[str] = field(default_factory=set)
+    """Recordings of the call that have their files, but for what was recorded apart from it."""
 
 
 @dataclass(slots=True)
@@ -167,7 +172,7 @@ class World:
 
     def is_over(self, session_id: str) -> bool:
         """Return whether a session has its file."""
-        return self._seen[session_id].is_finished
+        return bool(self._seen[session_id].finished)
 
     def acknowledged(self, session_id: str, start_us: int, end_us: int) -> None:
         """Note what is in the tail."""
@@ -181,11 +186,11 @@ class World:
         """Note that a stop was answered."""
         self._seen[session_id].is_stop_acknowledged = True
 
-    def finished(self, session_id: str) -> None:
-        """Note that a session has its file."""
-        if self._seen[session_id].is_finished:
+    def finished(self, session_id: str, recording: str) -> None:
+        """Note that a session has its file; one that two nodes had claimed may have another already."""
+        if recording in self._seen[session_id].finished:
             self._fault(f"session {session_id} was finished twice")
-        self._seen[session_id].is_finished = True
+        self._seen[session_id].finished.add(recording)
 
     def _fault(self, text: str) -> None:
         if text not in self.figures.faults:
@@ -397,7 +402,7 @@ class World:
         return (
             not self.core.entries(PREFIX)
             and not any(folder.startswith(FOLDER) for folder in self.store.folders)
-            and all(node.is_up and not node.calls for node in self.nodes.values())
+            and all(node.is_up and not node.calls and not node.ending for node in self.nodes.values())
         )
 
     def _check(self) -> None:
@@ -408,21 +413,27 @@ class World:
                 f"not settled: {len(entries)} entries {[(each.session_id, each.node) for each in entries[:3]]}, "
                 f"{len(parts)} parts, {[(node.name, node.is_up, len(node.calls)) for node in self.nodes.values()]}"
             )
+        files: defaultdict[str, list[bytes]] = defaultdict(list)
+        for name, content in self.store.folders.get(FILES, {}).items():
+            files[name.partition(".")[0]].append(content)
         for leg in self._legs:
             session_id = leg.session_id
             seen = self._seen[session_id]
-            content = self.store.folders.get(FILES, {}).get(hash_of(session_id))
-            states = self.database.states.get(session_id, [])
-            if content is None:
-                if seen.acknowledged or "completed" in states:
-                    self._fault(f"session {session_id} has no file; its row was {states}")
-                continue
-            if states != ["started", "completed", "stored"]:  # 5
-                self._fault(f"session {session_id} was told of as {states}")
-            ranges: list[tuple[int, int]] = [(start, end) for start, end in msgspec.json.decode(content)]
-            for (_, end), (start, _) in pairwise(ranges):
-                if start < end:  # 2
-                    self._fault(f"session {session_id} has samples twice, at {start} us: {ranges}")
+            told = [self.database.states[each] for each in self.database.of.get(session_id, ())]
+            if any(states not in (_TOLD, _TOLD_OF_NOTHING) for states in told):  # 5
+                self._fault(f"session {session_id} was told of as {told}")
+            contents = files[hash_of(session_id)]
+            if len(contents) != told.count(_TOLD) or (seen.acknowledged and not contents):
+                self._fault(f"session {session_id} has {len(contents)} files; its rows were {told}")
+            ranges: list[tuple[int, int]] = []
+            for content in contents:
+                its = [(start, end) for start, end in msgspec.json.decode(content)]
+                ranges += its
+                for (_, end), (start, _) in pairwise(its):
+                    if start < end:  # 2
+                        self._fault(f"session {session_id} has samples twice, at {start} us: {its}")
+            # A call that two nodes had claimed has two recordings; no connection of its leg is in both.
+            ranges.sort()
             for start, end in seen.acknowledged:
                 if missing_us(start, end, ranges):  # 3
                     self._fault(f"session {session_id} lost what was acknowledged: {start}..{end} of {ranges}")

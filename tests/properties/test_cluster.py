@@ -103,6 +103,51 @@ def test_a_node_that_the_engine_alone_does_not_hear_of_keeps_its_calls_and_loses
     assert any("which answers" in fault for fault in run(cut_from_the_engine(tmp_path / "wrong")).faults)
 
 
+async def killed_with_calls_that_another_claims(folder: Path) -> World:
+    """Have a node begin calls while the engine does not answer it, and die; others claim them before it is back."""
+    plan = Plan("apart", sessions=20, legs=20, length_s=30.0, lasts_s=4.0, slot_s=0.25, nodes=3, unsure=0.0)
+    world = World(plan, random.Random(3), folder)
+
+    async def fail() -> None:
+        await asyncio.sleep(5.0)
+        world.core.cut_off("n0", True)
+        await asyncio.sleep(12.0)
+        world.nodes["n0"].kill()
+        world.core.cut_off("n0", False)
+        await asyncio.sleep(5.0)
+        world._start_node("n0")
+
+    failing = asyncio.create_task(fail())
+    await world.run()
+    await failing
+    return world
+
+
+def test_what_a_node_recorded_before_another_claimed_the_call_is_a_recording_of_its_own_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = run(killed_with_calls_that_another_claims(tmp_path / "right"))
+    assert world.figures.faults == []
+    assert any(len(recordings) == 2 for recordings in world.database.of.values())
+
+    async def is_everywhere(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(TakeOvers, "_is_nowhere_else", is_everywhere)
+    faults = run(killed_with_calls_that_another_claims(tmp_path / "wrong")).figures.faults
+    assert any("was told of as" in fault for fault in faults)
+
+
+def test_a_recording_whose_journal_died_with_its_node_before_any_of_it_was_in_a_tail_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def settle(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(Node, "_settle", settle)
+    assert broken(tmp_path, "was told of as")
+
+
 async def claimed_at_once(folder: Path) -> Figures:
     """Have two nodes claim a session at the same moment."""
     world = World(PLAN, random.Random(1), folder)
@@ -132,18 +177,21 @@ def test_of_two_nodes_that_claim_a_session_at_once_one_has_it_and_a_careless_tab
 def test_an_owner_that_does_not_let_go_finishes_a_session_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def save(database: outside.Database, session_id: str, _owner: Owner, state: str) -> bool:
-        if state not in database.states[session_id]:
-            database.states[session_id].append(state)
+    async def save(database: outside.Database, session_id: str, recording: str, owner: Owner, state: str) -> bool:
+        if recording not in database.owners:
+            database.of[session_id].append(recording)
+        database.owners[recording] = owner
+        if state not in database.states[recording]:
+            database.states[recording].append(state)
         return True
 
-    async def is_stored(*_: object) -> bool:
+    async def is_over(*_: object) -> bool:
         return False
 
     monkeypatch.setattr(TakeOvers, "lost", lambda *_: None)
     monkeypatch.setattr(Owners, "is_own", lambda *_: True)
     monkeypatch.setattr(outside.Database, "save", save)
-    monkeypatch.setattr(outside.Database, "is_stored", is_stored)
+    monkeypatch.setattr(outside.Database, "is_over", is_over)
     assert broken(tmp_path, "twice")
 
 

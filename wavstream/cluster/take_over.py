@@ -12,6 +12,8 @@
    of each of its recordings is in the bucket.
 5. After a restart a session that is still ours is taken again, with a new epoch, and goes on from the journal here:
    another node takes it only from what is in the tail.
+6. What was begun here while the engine was away, and another node had claimed meanwhile, nobody has taken: no tail has
+   it. It ends, and stays a recording of its own beside that node's; after a restart too.
 """
 
 from __future__ import annotations
@@ -317,7 +319,7 @@ class TakeOvers:
         log.warning("session_let_go", session_id=session_id, node=owned.node, recordings=recordings)
 
     def _end_here(self, session_id: str) -> None:
-        """End what was begun here while the engine was away, and another has claimed before: it stays a recording."""
+        """End what was begun here while the engine was away, and another has claimed before (rule 6)."""
         now_us = self._now_us()
         self._rows.keep(session_id)
         for session in [each for each in self._sessions if each.session_id == session_id]:
@@ -332,11 +334,17 @@ class TakeOvers:
     # ---- after a restart -------------------------------------------------------------------------------------------
 
     async def ask(self, app_id: str, session_id: str, keys: Sequence[str]) -> Taken | None:
-        """Make a session ours that has journals here, of before a restart; raise TakenElsewhere if another has it."""
+        """Make a session ours that has journals here, of before a restart; raise TakenElsewhere if another has it.
+
+        Return None where what is here is to be brought back without that: while the engine is away, and by rule 6.
+        """
         give_up = asyncio.get_running_loop().time() + RESTART_WAIT_S
         while True:
             owned = self._owners.owner(session_id) or await self._owners.claim(session_id, None)
             if owned.node != self._node:
+                if await self._is_nowhere_else(owned):
+                    self._rows.keep(session_id)
+                    return None
                 await self._put_aside(session_id, keys, owned)
             try:
                 return await self._take_again(owned, app_id, keys)
@@ -346,6 +354,15 @@ class TakeOvers:
                 if asyncio.get_running_loop().time() >= give_up:
                     return None
                 await asyncio.sleep(RETRY_S)
+
+    async def _is_nowhere_else(self, owned: Owned) -> bool:
+        """Return whether what is here of a session that another has is nowhere else (rule 6).
+
+        Who never had it by its entry may have had it by one that is gone: then the rows were taken as well.
+        """
+        if any(held.node == self._node for held in owned.held):
+            return False
+        return bool(await self._until(lambda: self._rows.of_session(owned.session_id), owned.session_id))
 
     async def _take_again(self, owned: Owned, app_id: str, keys: Sequence[str]) -> Taken:
         ours = await self._owners.take(owned)

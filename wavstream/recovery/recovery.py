@@ -148,9 +148,9 @@ class Recovery:
         """
         try:
             await self._bring_back(keys, taken)
-            for row in await self._recordings.unfinished():
-                if (row.app_id, row.session_id) == (app_id, session_id) and row.status is Status.ACCEPTED:
-                    self._await_first_stream(row)
+            for row in await self._known(app_id, session_id):
+                if row.id not in self._journaled:
+                    await self._settle(row)
         finally:
             self._sessions.attach(app_id, session_id, self._clock.now_us())
 
@@ -302,22 +302,25 @@ class Recovery:
         for row in await self._recordings.unfinished():
             if row.id in self._journaled or row.created_at >= self._started_at or not self._is_ours(row.session_id):
                 continue
-            finished = await asyncio.to_thread(finished_since, self._storage, row)
-            if finished is None:
-                finished = await self._find_in_store(row)
-            if finished is not None:  # the row is older than its file: a catalog was restored
-                log.warning("recording_file_found", recording_id=row.id, row=row.status, object_key=row.object_key)
-                await self._save_found(finished)
-            elif row.status is Status.ACCEPTED:
-                self._await_first_stream(row)
-            elif self._may_be_readable or not self._stores_answer:
-                log.warning("recording_waits_for_journal", recording_id=row.id)
-            else:
-                log.error("recording_journal_gone", recording_id=row.id)
-                error = "its journal is gone, or cannot be read: nothing can be recovered"
-                ended_at = utc(self._clock.now_us())
-                lost = row.became(Status.FAILED, ended_at, end_reason=EndReason.FAILED, ended_at=ended_at, error=error)
-                await self._recorder.save(lost)
+            await self._settle(row)
+
+    async def _settle(self, row: Recording) -> None:
+        finished = await asyncio.to_thread(finished_since, self._storage, row)
+        if finished is None:
+            finished = await self._find_in_store(row)
+        if finished is not None:  # the row is older than its file: a catalog was restored
+            log.warning("recording_file_found", recording_id=row.id, row=row.status, object_key=row.object_key)
+            await self._save_found(finished)
+        elif row.status is Status.ACCEPTED:
+            self._await_first_stream(row)
+        elif self._may_be_readable or not self._stores_answer:
+            log.warning("recording_waits_for_journal", recording_id=row.id)
+        else:
+            log.error("recording_journal_gone", recording_id=row.id)
+            error = "its journal is gone, or cannot be read: nothing can be recovered"
+            ended_at = utc(self._clock.now_us())
+            lost = row.became(Status.FAILED, ended_at, end_reason=EndReason.FAILED, ended_at=ended_at, error=error)
+            await self._recorder.save(lost)
 
     async def _find_in_store(self, row: Recording) -> Recording | None:
         """Ask the stores, unless one has not answered before: the start does not wait for that again."""

@@ -27,6 +27,7 @@ from wavstream.model.recording import EndReason, LegalHold, Receipt, Recording, 
 from wavstream.model.times import utc
 from wavstream.recovery import journal_summary
 from wavstream.recovery.recovery import LONGEST_AWAY
+from wavstream.recovery.restoring import Taken
 from wavstream.sessions.deferred_stream import DeferredStream
 from wavstream.sessions.stream import Stream
 
@@ -804,6 +805,24 @@ async def test_an_unfinished_row_without_a_journal_has_failed_and_says_why(
     assert (row.status, row.end_reason, row.ended_at) == (Status.FAILED, EndReason.FAILED, utc(at(100)))
     assert row.error is not None
     assert "journal is gone" in row.error
+
+
+async def test_a_row_that_was_taken_from_another_node_without_its_journal_has_failed_and_says_why(
+    harness: RecorderHarness,
+) -> None:
+    await harness.recover()
+    taken, other = a_started_recording(), replace(a_started_recording(), session_id="another")
+    for recording in (taken, other):
+        await harness.catalog.recordings.add(recording)
+
+    from_dead = Taken(from_node="a", to_node="b", epoch=2, starts={})
+    await harness.recovery.take_in(taken.app_id, taken.session_id, [], from_dead)
+
+    row = await harness.row(taken)
+    assert (row.status, row.end_reason) == (Status.FAILED, EndReason.FAILED)
+    assert row.error is not None
+    assert "journal is gone" in row.error
+    assert (await harness.row(other)).status is Status.ONGOING
 
 
 @pytest.mark.parametrize("status", [Status.ACCEPTED, Status.ONGOING, Status.PAUSED, Status.COMPLETED])
