@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import resource
 import socket
@@ -47,6 +48,11 @@ TOO_LARGE = {
     "a trailer": POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"a" * 66 * KIB,
     "the extension of a chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 66 * KIB,
 }
+
+
+def complaints(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Return what is no mere note: notes come here too once a test before has had a server set up its log."""
+    return [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 @pytest.mark.parametrize("case", TOO_LARGE)
@@ -115,7 +121,7 @@ async def test_what_is_not_http_is_400_and_one_line_of_log(wire: bytes, caplog: 
             assert json.loads(body)["status"] == 400
             await door.refused(Refusal.MALFORMED)
         assert [entry["event"] for entry in logs] == ["connection_refused"]
-        assert caplog.records == []
+        assert complaints(caplog) == []
 
 
 @pytest.mark.parametrize("count", [10, 5000])
@@ -142,7 +148,7 @@ async def test_requests_whose_peer_is_gone_before_their_answers_end_without_a_wo
         await door.empty()
         door.app.go_on.set()
         await until(lambda: door.app.waiting == 0)
-        assert caplog.records == []
+        assert complaints(caplog) == []
 
 
 @pytest.mark.parametrize(
@@ -216,7 +222,7 @@ async def test_a_body_that_is_not_finished_is_408_and_the_application_is_told(
         assert (status, b"http.body_timeout_s" in body) == (408, True)
         await door.refused(Refusal.BODY_TIMEOUT)
         await door.empty()
-        assert caplog.records == []
+        assert complaints(caplog) == []
 
 
 async def test_a_request_that_is_answered_late_is_no_fault_of_its_peer() -> None:
@@ -420,4 +426,4 @@ async def test_an_upgrade_that_there_is_not_is_answered_as_a_request_without_one
     async with front_door() as door:
         status, headers, _ = await door.ask(head + b"\x82\x80 and more")
         assert (status, headers["connection"]) == (200, "close")
-        assert caplog.records == []
+        assert complaints(caplog) == []
