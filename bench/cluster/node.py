@@ -95,7 +95,9 @@ def told_by(payloads: Sequence[bytes]) -> Told:
                 told.is_stopped |= True
             else:
                 said = int.from_bytes(payload[at : at + length], "little")
-                if told.ranges and told.ranges[-1][1] == position:
+                if not said:
+                    pass  # the start
+                elif told.ranges and told.ranges[-1][1] == position:
                     told.ranges[-1] = (told.ranges[-1][0], position + said)
                 else:
                     told.ranges.append((position, position + said))
@@ -255,6 +257,8 @@ class Node:
             now_us=lambda: int(self.now_s() * 1e6),
             wall_us=lambda: int((self.now_s() + world.wall_off_s.get(name, 0.0)) * 1e6),
         )
+        await self._until(self.owners.start)
+        await self._until(self.life.start)
         store: Any = world.store
         rows: Any = _Rows(world.database, name, self._keep)
         self.copier = Copier(
@@ -292,8 +296,6 @@ class Node:
             recovery=parts,
             ask_dead=self.ask_dead,
         )
-        await self._until(self.owners.start)
-        await self._until(self.life.start)
         await self._bring_back()
         self.is_up, self.up_since_s = True, self.now_s()
         for work in (
@@ -427,8 +429,14 @@ class Node:
     def _begin(self, session_id: str, journal: Journal, *, heard_us: int = 0) -> Call:
         call = self.calls[session_id] = Call(self, session_id, journal, heard_us=heard_us)
         self.leases.needed[journal.key] = journal
-        self.process.spawn(self._save(call, "started"))
+        journal.append(spoken(heard_us, heard_us, heard_us))
+        call.write()
+        # ``LiveRecording.save_journaled``: no row tells of what is not in the journal.
+        self.copier.when_copied(journal, journal.next_number, lambda: self._save_later(call))
         return call
+
+    def _save_later(self, call: Call) -> None:
+        self.process.spawn(self._save(call, "started"))
 
     async def _save(self, call: Call, state: str) -> bool:
         while (owner := self._stamp(call)) is not None:
@@ -576,6 +584,15 @@ class Node:
                 if taken is not None:
                     break
                 await asyncio.sleep(RETRY_S)
+
+        await self._until(self._settle_rows)
+
+    async def _settle_rows(self) -> None:
+        """Give up the recordings of before this start of which no journal tells; ``Recovery.run``."""
+        database = self.world.database
+        for row in await database.of_node(self.name):
+            if row.id not in self.leases.needed and not self.take_overs.is_joined_later(database.session_of(row.id)):
+                await database.save("", row.id, database.owners[row.id], "failed")
 
     def _bring_back_apart(self, session_id: str, key: str, last: int) -> None:
         """End what was begun here before a restart, and is nowhere else (rule 6)."""

@@ -91,13 +91,15 @@ class Database:
         """What a receiver of webhooks is told of each recording, in order."""
         self._dice = dice
 
-    async def take(self, session_id: str, owner: Owner) -> int:
-        """Write who has a session's recordings now, but for those that are stored."""
+    async def take(self, session_id: str, owner: Owner, *, held_by: Iterable[str]) -> int:
+        """Write who has the recordings of those who had a session, but for those that are stored."""
         await self._work()
         taken = [
             each
             for each in self.of[session_id]
-            if (self.owners[each].epoch or 0) < (owner.epoch or 0) and OVER.isdisjoint(self.states[each])
+            if self.owners[each].node in held_by
+            and (self.owners[each].epoch or 0) < (owner.epoch or 0)
+            and OVER.isdisjoint(self.states[each])
         ]
         self.owners |= dict.fromkeys(taken, owner)
         return len(taken)
@@ -107,6 +109,16 @@ class Database:
         await self._work()
         its = self.of.get(session_id, ())
         return [Row(each, APP) for each in its if self.owners[each].node == node and OVER.isdisjoint(self.states[each])]
+
+    def session_of(self, recording: str) -> str:
+        """Return the session of a recording."""
+        return next(session_id for session_id, its in self.of.items() if recording in its)
+
+    async def of_node(self, node: str) -> list[Row]:
+        """Return the recordings that a node has and that are not over."""
+        await self._work()
+        owners = self.owners.items()
+        return [Row(each, APP) for each, owner in owners if owner.node == node and OVER.isdisjoint(self.states[each])]
 
     async def is_over(self, recording: str) -> bool:
         """Return whether a recording has its file in the store, or has none for good."""

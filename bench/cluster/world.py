@@ -36,8 +36,8 @@ from wavstream.cluster.tail_message import Contents, TailBatch, unpack
 ANSWERS_FOR_S = 12.0
 """A node that was reached for so long has said what it has; beside ``ANSWER_S``, for writes that come late."""
 _TOLD = ["started", "completed", "stored"]
-_TOLD_OF_NOTHING = ["started", "failed"]
-"""Of a recording whose journal died with its node before anything of it was in the tail."""
+_TOLD_OF_NOTHING = ["started", "failed"], ["started", "completed", "failed"]
+"""Of a recording of which nothing was in the tail when its node died."""
 SETTLES_S = 300
 """How long after the last fault everything has to be delivered."""
 
@@ -403,6 +403,7 @@ class World:
             not self.core.entries(PREFIX)
             and not any(folder.startswith(FOLDER) for folder in self.store.folders)
             and all(node.is_up and not node.calls and not node.ending for node in self.nodes.values())
+            and not any(node.copier.waiting_bytes for node in self.nodes.values())
         )
 
     def _check(self) -> None:
@@ -420,7 +421,7 @@ class World:
             session_id = leg.session_id
             seen = self._seen[session_id]
             told = [self.database.states[each] for each in self.database.of.get(session_id, ())]
-            if any(states not in (_TOLD, _TOLD_OF_NOTHING) for states in told):  # 5
+            if any(states not in (_TOLD, *_TOLD_OF_NOTHING) for states in told):  # 5
                 self._fault(f"session {session_id} was told of as {told}")
             contents = files[hash_of(session_id)]
             if len(contents) != told.count(_TOLD) or (seen.acknowledged and not contents):

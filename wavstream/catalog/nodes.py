@@ -1,7 +1,8 @@
 """Whose a recording's row is, where several nodes of a cluster write to one catalog (docs/decisions/0029).
 
 1. A row says which node has the recording, and in which epoch of the session. Who takes a session over writes his own
-   into all rows of it before he does anything else (``take``).
+   into the rows of those who had it before he does anything else (``take``). What another node began while it could not
+   know of them is that node's.
 2. A row is written over only by the node that it names, or by one with a later epoch: what a node that lost the session
    without knowing it still writes changes nothing, and announces nothing.
 3. A node asks before it moves a file into its storage (``is_ours``), and looks after rows, files and uploads of its own
@@ -15,7 +16,7 @@ Without a cluster no row says anything, and nothing is asked.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Update, and_, or_, select, update
@@ -78,13 +79,16 @@ class Nodes:
             )
             await self._database.write(functools.partial(_run, statement))
 
-    async def take(self, session_id: str, owner: Owner) -> int:
-        """Write into the rows of a session that this node has it now (rule 1); return of how many recordings."""
+    async def take(self, session_id: str, owner: Owner, *, held_by: Iterable[str]) -> int:
+        """Write into the rows of a session that this node has it now (rule 1); return of how many recordings.
+
+        ``held_by``: all nodes that had it, this one too.
+        """
         statement = (
             update(recordings)
             .where(
                 _COLUMNS.session_id == session_id,
-                _COLUMNS.node.is_not(None),
+                _COLUMNS.node.in_(set(held_by)),
                 or_(_COLUMNS.epoch.is_(None), _COLUMNS.epoch < owner.epoch),
                 # What lies in a store is not at any node any more.
                 _COLUMNS.stored_json.is_(None),

@@ -162,7 +162,8 @@ class Copier:
         for key in [key for key, known in self._known.items() if known.session_id == owned.session_id]:
             del self._known[key]
         for shard in self._shards.values():
-            shard.tail.lost(hash_of(owned.session_id), owned.epoch)
+            # Ours of the same epoch, too: it was never in the table (``Owners``, rule 3).
+            shard.tail.lost(hash_of(owned.session_id), owned.epoch + 1)
 
     def look_after_lost(self) -> None:
         """Note which sessions that were lost are over by now."""

@@ -3,8 +3,8 @@
 1. Sessions whose tails are in the same subjects are joined together: each subject is fenced once for all of them, and
    read once.
 2. A subject is read from where its last message says that something is not in the bucket, up to the fence. Where the
-   bucket does not answer soon, all of it is read: whoever waits for a leg waits for this. Where that is not enough the
-   bucket is asked again, and waited for.
+   bucket does not answer soon, all of it is read: whoever waits for a leg waits for this. Where that is not enough, of
+   every journal that the entry names, the bucket is asked again, and waited for.
 3. What is joined is written beside the journals first, then moved among them: a crash leaves either nothing of it, or
    segments that are whole.
 4. A journal that is here already (of before a restart, or of an earlier time with the session) is one more source, as
@@ -181,7 +181,7 @@ class Joiner:
             keys = {batch.key for batch in batches} | {each.key for each in sources}
             sources += await asyncio.to_thread(local_segments, self._folder, keys, owned.held[-2].epoch)
         joined = plan(owned, sources, batches)
-        if stored is None and any(journal.begins for journal in joined.journals):
+        if stored is None and not _is_all_of(owned, joined):
             raise StoreError(f"the bucket does not answer, and the tail has not all of session {owned.session_id}")
         for journal in joined.journals:
             for hole in journal.holes:
@@ -260,6 +260,15 @@ class Joiner:
             if made[segment] != target:
                 os.replace(made[segment], target)
         return app_id
+
+
+def _is_all_of(owned: Owned, joined: Joined) -> bool:
+    """Return whether the tails alone have all that there is of a session (rule 2).
+
+    Once a journal is in the bucket its tail is read no more: what the entry names and no tail has is there.
+    """
+    named = {key for held in owned.held[:-1] for key in held.starts}
+    return named <= joined.starts.keys() and not any(journal.begins or journal.holes for journal in joined.journals)
 
 
 def local_segments(folder: Path, keys: Iterable[str], epoch: int) -> list[Stored]:

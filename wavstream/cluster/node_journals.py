@@ -122,7 +122,7 @@ class NodeJournals:
             ask_dead=ask_dead,
             now_us=now_us,
         )
-        recovery.ask_first(self.take_overs.ask)
+        recovery.ask_first(self.take_overs.ask, is_joined_later=self.take_overs.is_joined_later)
         sessions.slot_of = partial(shard_of, shards=self._settings.shards)
 
     async def run(self) -> None:

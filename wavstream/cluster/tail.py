@@ -192,7 +192,7 @@ class ShardTail:
             self._is_stored_stale = True
 
     def lost(self, session_hash: str, epoch: int) -> None:
-        """Send nothing more of a session that is another's from this epoch on."""
+        """Send nothing more of a session of which only what is of this epoch or a later one may be ours."""
         for key, journal in tuple(self._journals.items()):
             if journal.epoch < epoch and journal.session_hash == session_hash:
                 del self._journals[key]

@@ -198,8 +198,8 @@ class TakeOvers:
             self._body.goes_on(key, joined.session_id, found.stored, before=start.segment)
 
     async def _rows_are_ours(self, ours: Owned) -> None:
-        owner = Owner(self._node, ours.epoch)
-        await self._until(lambda: self._rows.take(ours.session_id, owner), ours.session_id)
+        owner, held_by = Owner(self._node, ours.epoch), [held.node for held in ours.held]
+        await self._until(lambda: self._rows.take(ours.session_id, owner, held_by=held_by), ours.session_id)
 
     async def _until(self, ask: Callable[[], Awaitable[T]], session_id: str) -> T:
         """Return what the catalog answers, however long that takes: nothing may be done before."""
@@ -273,6 +273,10 @@ class TakeOvers:
                 is_lost = is_lost and bool(await self._rows.of_session(session_id))
                 if (is_lost or not owned.holder.is_joined) and session_id not in self.busy:
                     self._take_orphan(owned)
+
+    def is_joined_later(self, session_id: str) -> bool:
+        """Return whether a session is ours of which nothing is here: we died as we took it, or have lost our disk."""
+        return self._owners.is_own(session_id) and not self._is_here(session_id)
 
     def _is_here(self, session_id: str) -> bool:
         return any(journal.session_id == session_id for journal in self._recorder.leases.journals())

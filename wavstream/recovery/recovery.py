@@ -132,13 +132,17 @@ class Recovery:
             wall=self._wall,
         )
         self._ask_first: AskFirst | None = None
+        self._is_joined_later: Callable[[str], bool] = lambda _session_id: False
         self._is_brought_back = False
         self._may_be_readable = False
         """Whether a journal failed for a reason that may be gone at the next start."""
 
-    def ask_first(self, ask: AskFirst) -> None:
-        """Ask, before a session is brought back: other nodes may have it (docs/decisions/0029)."""
-        self._ask_first = ask
+    def ask_first(self, ask: AskFirst, *, is_joined_later: Callable[[str], bool]) -> None:
+        """Ask, before a session is brought back: other nodes may have it (docs/decisions/0029).
+
+        ``is_joined_later``: whether a session is ours, though its journal is not here yet; its rows are not given up.
+        """
+        self._ask_first, self._is_joined_later = ask, is_joined_later
         self._has_what_is_nobodys = True  # on a disk that is this node's alone
 
     async def take_in(self, app_id: str, session_id: str, keys: Sequence[str], taken: Taken) -> None:
@@ -302,7 +306,8 @@ class Recovery:
         for row in await self._recordings.unfinished():
             if row.id in self._journaled or row.created_at >= self._started_at or not self._is_ours(row.session_id):
                 continue
-            await self._settle(row)
+            if not self._is_joined_later(row.session_id):
+                await self._settle(row)
 
     async def _settle(self, row: Recording) -> None:
         finished = await asyncio.to_thread(finished_since, self._storage, row)

@@ -63,7 +63,7 @@ async def test_what_a_node_writes_that_has_lost_the_session_without_knowing_it_d
     assert await a.rows.is_ours(running())
 
     b.believes[session_id] = Owner("b", 2)
-    assert await b.rows.take(session_id, Owner("b", 2)) == 1
+    assert await b.rows.take(session_id, Owner("b", 2), held_by=("a", "b")) == 1
 
     assert not await a.rows.is_ours(running())
     assert not await a.catalog.recordings.save(finished())
@@ -79,6 +79,15 @@ async def test_a_node_that_knows_that_it_has_lost_the_session_writes_nothing(nod
     assert not await a.catalog.recordings.save(running())
     assert not await a.catalog.recordings.add(running())
     assert await a.catalog.recordings.get("r1") is None
+
+
+async def test_a_take_over_leaves_a_node_what_it_began_without_having_had_the_session(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    session_id = running().session_id
+    a.believes[session_id] = Owner("a", 1)  # claimed while the engine was away, as c did, which came first
+    await a.catalog.recordings.save(running())
+    assert await b.rows.take(session_id, Owner("b", 2), held_by=("c", "b")) == 0
+    assert await a.catalog.recordings.save(finished())
 
 
 async def test_each_node_looks_after_its_own_rows_and_files(nodes: tuple[Node, Node]) -> None:
@@ -107,7 +116,7 @@ async def test_a_file_of_a_node_that_is_gone_is_to_be_uploaded_by_who_has_taken_
     await a.catalog.recordings.save(finished())
     session_id = finished().session_id
     b.believes[session_id] = Owner("b", 2)
-    await b.rows.take(session_id, Owner("b", 2))
+    await b.rows.take(session_id, Owner("b", 2), held_by=("a", "b"))
     assert (await due(a), await due(b)) == ([], ["r1"])
     stored = StoredObject("s3://first", START, None)
     assert not await a.catalog.uploads.finish("r1", stored)

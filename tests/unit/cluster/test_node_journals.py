@@ -228,6 +228,27 @@ async def test_without_the_bucket_a_journal_that_the_tail_has_not_from_its_begin
         assert b.content() == a.content()
 
 
+async def test_a_journal_that_is_in_the_bucket_alone_waits_for_it_though_no_tail_tells_of_it(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a, engine.node("b") as b, engine.node("c") as c:
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        for first_us in (1, 10):
+            await a.write(journal, 4, first_us=first_us)
+            await a.body.look()
+        await take(b)
+        await b.owners.note_stored(SESSION)
+        engine.store.away = "away"
+        owned = c.owners.owner(SESSION)
+        assert owned is not None
+        ours = await c.owners.take(owned)
+        with pytest.raises(StoreError):
+            await c.joiner.join([ours])
+        engine.store.away = None
+        await c.joiner.join([ours])
+        assert c.content() == a.content()[:4], "of the segment that was sealed"
+
+
 async def test_parts_of_a_journal_leave_the_bucket_when_the_file_is_there(tmp_path: Path) -> None:
     engine = Engine(tmp_path)
     async with engine.node("a", segment_s=0) as a:
