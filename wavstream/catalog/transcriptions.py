@@ -9,8 +9,9 @@
    announces in the same way that there is none.
 4. What is erased goes with its recording (``catalog/erasures.py``), out of the index of words too. A transcript may be
    erased before its recording is (``catalog/asked_transcriptions.py``).
-5. Words are looked for as they are kept: letters and digits, in small letters, each once for a transcript. All that
-   are asked for are in one transcript, anywhere. The transcripts of the rarest are looked through, newest first.
+5. Words are looked for as they are kept (``sought_words``), each once for a transcript. All that are asked for are in
+   one transcript, anywhere. The transcripts of the rarest are looked through, newest first. The others are counted in
+   one question: as one for each, 250 of them took PostgreSQL half a minute to plan.
 6. Each word is a row, and no full-text index of a database's own: what is erased has to be gone from the file, and
    SQLite's FTS5 keeps the words of deleted rows until it merges its parts one day (its option against that is younger
    than the SQLite of Debian 12, which could not read the catalog any more).
@@ -18,7 +19,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -26,11 +26,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, exists, insert, select, text, tuple_
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, text, tuple_
 
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.pages import Page, make_page, read_cursor
+from wavstream.catalog.sought_words import kept_words, sought_words
 from wavstream.catalog.tables import transcript_words, transcripts
 from wavstream.catalog.transcribed_speech import TranscribedDay, by_day, count
 from wavstream.model.fact import Fact
@@ -38,12 +39,8 @@ from wavstream.model.ids import new_id
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import unix_us, utc
 
-KEPT_WORDS = 20_000
-"""Different ones of one transcript that can be looked for: nobody knows more."""
-_LONGEST_WORD = 64
 _RARE = 1_000
 """As far as it is counted which word is the rarest."""
-_WORD = re.compile(r"\w+")
 
 
 class TranscriptionStatus(StrEnum):
@@ -272,7 +269,7 @@ class Transcriptions:
         """Write a transcript, count and announce it (rule 3); return False if nobody wants it any more."""
         asked = {"recording": each.recording_id, "id": each.id}
         values = asked | {"language": language, "engine": engine, "done": unix_us(now)}
-        kept = sorted({word for word in words_of(said) if len(word) <= _LONGEST_WORD})[:KEPT_WORDS]
+        kept = kept_words(said)
         row = {
             "recording_id": each.recording_id,
             "app_id": each.app_id,
@@ -304,7 +301,7 @@ class Transcriptions:
 
         Raise InvalidFields for a cursor that is not ours.
         """
-        words = sorted(set(words_of(said)))
+        words = sorted(frozenset[str]().union(*sought_words(said)))
         place = None if cursor is None else read_cursor(cursor)
 
         def read(connection: Connection) -> Page[Found]:
@@ -312,11 +309,6 @@ class Transcriptions:
             return make_page(rows, limit, time="made_us", make=_found)
 
         return await self._database.read(read)
-
-
-def words_of(said: str) -> list[str]:
-    """Return the words of a text as they are looked for (rule 5)."""
-    return _WORD.findall(said.casefold().replace("_", " "))
 
 
 def _search(connection: Connection, app_id: str, words: Sequence[str], place: tuple[int, str] | None) -> Select[Any]:
@@ -331,16 +323,15 @@ def _search(connection: Connection, app_id: str, words: Sequence[str], place: tu
         .join(transcripts, transcripts.c.recording_id == first.c.recording_id)
         .where(first.c.app_id == app_id, first.c.word == rarest)
     )
-    for word in others:
+    if others:
         other = transcript_words.alias()
-        statement = statement.where(
-            exists().where(
-                other.c.app_id == app_id,
-                other.c.word == word,
-                other.c.made_us == first.c.made_us,
-                other.c.recording_id == first.c.recording_id,
-            )
+        there = select(func.count()).where(
+            other.c.app_id == app_id,
+            other.c.word.in_(others),
+            other.c.made_us == first.c.made_us,
+            other.c.recording_id == first.c.recording_id,
         )
+        statement = statement.where(there.scalar_subquery() == len(others))
     if place is not None:
         statement = statement.where(tuple_(first.c.made_us, first.c.recording_id) < tuple_(*place))
     return statement.order_by(first.c.made_us.desc(), first.c.recording_id.desc())

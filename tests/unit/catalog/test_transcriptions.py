@@ -14,7 +14,7 @@ from tests.support.postgres import BOTH
 from tests.support.recordings import START, a_recording
 from tests.support.wanted import USUAL
 from wavstream.catalog.catalog import Catalog
-from wavstream.catalog.transcriptions import Transcription, TranscriptionStatus, words_of
+from wavstream.catalog.transcriptions import Transcription, TranscriptionStatus
 from wavstream.errors import InvalidFields
 from wavstream.model.app import App
 from wavstream.model.options import RecordingOptions
@@ -211,5 +211,34 @@ def content(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.glob("catalog.db*"))
 
 
-def test_words_are_letters_and_digits_in_small_letters() -> None:
-    assert words_of("Don't call +49-30_12, Straße!") == ["don", "t", "call", "49", "30", "12", "strasse"]
+@pytest.mark.parametrize(
+    ("said", "parts", "none"),
+    [
+        (
+            "我们明天下午三点在北京开会\uff0c请打电话。",
+            ["北京", "明天下午", "会", "电话 明天"],
+            ["上海", "京北", "会请"],
+        ),
+        ("会議は明日の午後、ﾗｰﾒﾝのあとです", ["午後", "ラーメン", "議", "会議は明日"], ["後午"]),
+        ("สวัสดีครับ เราไปกินข้าวน้ำ", ["กินข้าว", "ดี", "ครับ"], ["ข้าวกิน"]),
+        ("我用iPhone14打电话", ["iphone14", "打电话", "用iPhone14打"], ["iphone"]),
+        ("안녕하세요 여러분", ["여러분"], ["여러"]),
+        ("नमस्ते की बात", ["नमस्ते", "की"], ["का", "नमस्त"]),
+        ("cafe\u0301 \uff22\uff41\uff52", ["caf\xe9", "bar"], ["cafe"]),
+        ("好" * 500, ["好好", "好"], ["坏"]),
+    ],
+)
+async def test_what_is_written_without_spaces_is_found_by_any_part_of_it_and_what_has_spaces_by_its_words(
+    catalog: Catalog, said: str, parts: list[str], none: list[str]
+) -> None:
+    await say(catalog, "r1", said)
+    assert [await found(catalog, each) for each in parts] == [["r1"]] * len(parts)
+    assert [await found(catalog, each) for each in none] == [[]] * len(none)
+    await catalog.erasures.begin([finished("r1")], Status.DELETED, by="me", now=LATER)
+    assert await found(catalog, parts[0]) == []
+
+
+async def test_as_much_as_may_be_asked_for_is_looked_for(catalog: Catalog) -> None:
+    said = "".join(chr(0x4E00 + 7 * at) for at in range(256))
+    await say(catalog, "r1", said)
+    assert await found(catalog, said) == ["r1"]
