@@ -77,7 +77,6 @@ SHORTER = {
         "access/twilio_signature.py",
         "api/console_cookies.py",
         "api/cross_origin.py",
-        "catalog/sought_words.py",
         "model/scripts.py",
         "api/signalwire/swml/variables.py",
         "journal/amendments.py",

@@ -1,13 +1,14 @@
 """Has recordings transcribed, beside all else that the server does. Lives on the event loop.
 
 1. What is to be transcribed is in the catalog (``catalog/transcriptions.py``), so it survives whatever ends the server.
-   One server process does it for all.
+   One server process does it for all. Of several nodes, one: a file that lies on the disk of the node that made it
+   waits until it is in the store. That is no failure, however long the store is away.
 2. The work is done by worker programs (``process``), ``workers`` of them; a thread each feeds one and waits for it. The
    loop reads and writes rows, and decides who is next (``schedule``).
 3. What is erased meanwhile is broken off at once: its program is killed. What it had made is not written.
 4. A failure is written with its reason. One that may pass is tried again, later; none holds up what waits behind it.
 5. The transcript in the catalog is what counts. A copy lies beside the file, here or in its store, for who takes files
-   from there; one that cannot be put there is in the log, and nothing else.
+   from there; one that cannot be put there is in the log, and nothing else: nothing of it stays in the spool folder.
 6. What the catalog did not take is done again once it takes more: whichever rows say `running` of what is not.
 """
 
@@ -106,8 +107,12 @@ class Transcriber:
         language: str | None,
         facts_of: Callable[[Recording, dict[str, Any]], Sequence[Fact]],
         now: Callable[[], datetime],
+        is_of_nodes: bool = False,
     ) -> None:
-        """Take each recording's engine from ``choice_of``; ``language`` is that of those which do not say theirs."""
+        """Take each recording's engine from ``choice_of``; ``language`` is that of those which do not say theirs.
+
+        ``is_of_nodes``: files may lie on other machines (rule 1).
+        """
         self._catalog = catalog
         self._rows = catalog.transcriptions
         self._files = files
@@ -119,6 +124,7 @@ class Transcriber:
         self._language = language
         self._facts_of = facts_of
         self._now = now
+        self._is_of_nodes = is_of_nodes
         self._turns = Turns()
         self._pool = ThreadPoolExecutor(len(processes), thread_name_prefix="transcription")
         self._running: dict[str, _Running] = {}
@@ -203,7 +209,8 @@ class Transcriber:
         if not self._free:
             return
         # One that was erased and asked for again is due while its recording's older one ends: it must hide no other.
-        due = await self._rows.due(self._now(), len(self._free) + len(self._running))
+        most = len(self._free) + len(self._running)
+        due = await self._rows.due(self._now(), most, in_store=self._is_of_nodes)
         due = [each for each in due if each.recording_id not in self._running]
         apps = [running.row.app_id for running in self._running.values()]
         for row in self._turns.choose(due, apps, len(self._free)):
@@ -350,9 +357,12 @@ class Transcriber:
 
     def _put_here(self, recording: Recording, document: bytes) -> None:
         made = self._spool / transcript_key(f"{recording.id}-made")
-        with open(made, "wb", opener=_private) as file:
-            file.write(document)
-        self._storage.publish_transcript(made, recording.object_key)
+        try:
+            with open(made, "wb", opener=_private) as file:
+                file.write(document)
+            self._storage.publish_transcript(made, recording.object_key)
+        finally:
+            made.unlink(missing_ok=True)  # what could not be moved
 
 
 def _told(transcript: Transcript) -> dict[str, Any]:

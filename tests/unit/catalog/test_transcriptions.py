@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from tests.support.faulty_database import FaultyDatabase
 from tests.support.postgres import BOTH
@@ -18,11 +19,14 @@ from wavstream.catalog.transcriptions import Transcription, TranscriptionStatus
 from wavstream.errors import InvalidFields
 from wavstream.model.app import App
 from wavstream.model.options import RecordingOptions
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import LegalHold, Recording, Status
 
 DATABASES = BOTH
 ASKS = RecordingOptions(transcription=True, transcription_language="en-US")
 LATER = START + timedelta(days=1)
+UPLOADS = text(
+    "INSERT INTO uploads (recording_id, app_id, object_key, since_us, due_us) VALUES (:recording, 'default', 'k', 0, 0)"
+)
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ async def say(catalog: Catalog, name: str, said: str, *, minute: int = 0, app_id
 
 
 async def found(catalog: Catalog, words: str, *, app_id: str = "default", limit: int = 9) -> list[str]:
-    page = await catalog.transcriptions.search(app_id, words, limit=limit)
+    page = await catalog.transcriptions.search(app_id, words, LATER, limit=limit)
     return [each.recording_id for each in page.data]
 
 
@@ -129,18 +133,56 @@ async def test_words_are_found_in_any_case_wherever_they_stand_the_newest_first(
     assert await found(catalog, "good", app_id="bank") == ["r3"]
 
 
+async def test_what_is_over_and_was_not_swept_yet_is_not_found_unless_it_is_held(catalog: Catalog) -> None:
+    for name in ("r1", "r2"):
+        await say(catalog, name, "good morning")
+        await catalog.recordings.save(replace(finished(name, RecordingOptions()), expires_at=LATER))
+    assert await catalog.holds.put("r2", "default", LegalHold("legal", "case 4711", START))
+    page = await catalog.transcriptions.search("default", "good", LATER + timedelta(seconds=1), limit=9)
+    assert [each.recording_id for each in page.data] == ["r2"]
+
+
+async def test_a_hold_keeps_a_transcript_as_it_is_and_lets_one_be_made_where_none_is(catalog: Catalog) -> None:
+    rows = catalog.transcriptions
+    await say(catalog, "r1", "good morning")
+    await catalog.recordings.save(finished("r2", RecordingOptions()))
+    for name in ("r1", "r2"):
+        assert await catalog.holds.put(name, "default", LegalHold("legal", "case 4711", START))
+
+    assert (await rows.ask(finished("r1"), None, LATER)).status is TranscriptionStatus.DONE
+    assert await found(catalog, "morning") == ["r1"]
+    work = await rows.ask(finished("r2"), None, LATER)
+    assert work.status is TranscriptionStatus.WAITING
+    assert await rows.begin(work)
+    await rows.fail(work, "no key", engine="test", now=LATER, again=None)
+    assert (await rows.ask(finished("r2"), None, LATER)).status is TranscriptionStatus.WAITING  # nothing is lost by it
+
+    assert await catalog.holds.release("r1", "default")
+    assert (await rows.ask(finished("r1"), None, LATER)).status is TranscriptionStatus.WAITING
+
+
+async def test_what_waits_for_its_upload_is_not_due_where_files_are_read_in_the_store(catalog: Catalog) -> None:
+    for name in ("r1", "r2"):
+        await catalog.recordings.save(finished(name, RecordingOptions()))
+        await catalog.transcriptions.ask(finished(name), None, START)
+    await catalog.database.write(lambda connection: connection.execute(UPLOADS, {"recording": "r1"}))
+
+    assert [each.recording_id for each in await catalog.transcriptions.due(LATER, 9, in_store=True)] == ["r2"]
+    assert await waiting(catalog) == ["r1", "r2"]
+
+
 async def test_a_search_is_read_page_by_page(catalog: Catalog) -> None:
     for number in range(5):
         await say(catalog, f"r{number}", "yes", minute=number // 2)
     pages, cursor = [], None
     while True:
-        page = await catalog.transcriptions.search("default", "yes", limit=2, cursor=cursor)
+        page = await catalog.transcriptions.search("default", "yes", LATER, limit=2, cursor=cursor)
         pages.append([each.recording_id for each in page.data])
         if (cursor := page.next_cursor) is None:
             break
     assert pages == [["r4", "r3"], ["r2", "r1"], ["r0"]]
     with pytest.raises(InvalidFields):
-        await catalog.transcriptions.search("default", "yes", limit=2, cursor="nonsense")
+        await catalog.transcriptions.search("default", "yes", LATER, limit=2, cursor="nonsense")
 
 
 async def test_a_transcript_that_is_made_anew_is_found_by_its_new_words_alone(catalog: Catalog) -> None:
