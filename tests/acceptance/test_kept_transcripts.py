@@ -8,6 +8,7 @@ import errno
 import functools
 import json
 import os
+import signal
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -15,13 +16,15 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.test_transcripts import copies, engine, over, recorded, transcript
+from tests.acceptance.test_transcripts import copies, engine, over, recorded, transcript, voice
 from tests.support.hearing import HEARD, Hearing
 from tests.support.nodes import cluster
 from tests.support.receiver import Answer, Received, Receiver
-from tests.support.recorder import Wall, recorder
+from tests.support.recorder import Recorder, ServerProcess, Wall, recorder
 from tests.support.waiting import until
 from tests.support.weed import Weed
+
+DONE, FAILED = "recording.transcribed", "recording.transcription_failed"
 
 
 async def test_a_hold_keeps_what_was_said_against_every_wish_and_its_end_lets_go(tmp_path: Path) -> None:
@@ -89,6 +92,90 @@ def content(folder: Path) -> bytes:
             with contextlib.suppress(FileNotFoundError):
                 read += Path(at, name).read_bytes()
     return bytes(read)
+
+
+async def test_each_outcome_of_each_wish_is_told_once_over_failures_kills_and_what_is_erased_meanwhile(
+    tmp_path: Path,
+) -> None:
+    heard, asked = Answer(400, body=b"no"), asyncio.Event()
+    waits = False
+
+    async def answer(request: Received) -> Answer:
+        if not request.line.startswith("POST /asr"):
+            return Answer()
+        asked.set()
+        while waits:
+            await asyncio.sleep(0.05)
+        return heard
+
+    async def asked_for(client: Recorder) -> str:
+        asked.clear()
+        ids = [(await client.http.post(f"{path}/transcription")).json()["id"] for _ in range(3)]
+        await asyncio.wait_for(asked.wait(), 60)
+        ids.append((await client.http.post(f"{path}/transcription")).json()["id"])
+        assert len({*ids}) == 1
+        return str(ids[0])
+
+    async with (
+        Receiver(answer) as receiver,
+        ServerProcess(
+            tmp_path,
+            transcription__engine="http",
+            transcription__nice=0,
+            transcription__url=receiver.url.replace("/hook", "/asr"),
+            transcription__allow_http=True,
+            transcription__allow_localhost=True,
+            webhooks__allow_http=True,
+            webhooks__allow_localhost=True,
+            admin_api_key="key-of-the-administrators",
+        ) as server,
+    ):
+        client = await server.start()
+        app = {"webhook_url": receiver.url, "api_key": "the-key-of-the-shop-app", "events": [DONE, FAILED]}
+        head = {"X-Admin-API-Key": "key-of-the-administrators"}
+        assert (await client.http.post("/admin/apps/shop", json=app, headers=head)).status_code == 200
+        key = {"Authorization": f"Bearer {app['api_key']}"}
+        client.http.headers.update(key)
+        recording = await client.start("call-1")
+        async with client.connect(f"/media/pcm/call-1/a?token={app['api_key']}") as socket:
+            await socket.send(voice("callee").tobytes())
+            await client.until_received("call-1", 11_000)
+        recording = await client.until(recording)
+        path = f"/v1/recordings/{recording['id']}"
+
+        waits = True
+        failed = await asked_for(client)
+        waits = False
+        assert (await over(client, recording))["status"] == "failed"
+        heard, waits = Answer(body=b'{"text": "good morning"}'), True
+        killed = await asked_for(client)
+        await server.end(signal.SIGKILL)
+        await client.http.aclose()
+        waits = False
+        client = await server.start()
+        client.http.headers.update(key)
+        assert (await over(client, recording))["id"] == killed
+
+        waits = True
+        erased = await asked_for(client)
+        assert (await client.http.delete(f"/v2/recording_transcriptions/{erased}")).status_code == 200
+        assert (await client.http.get(f"{path}/transcript")).status_code == 404
+        again = await asked_for(client)  # at once: the program of the one before has been ended
+        waits = False
+        assert (await over(client, recording))["id"] == again
+        assert len((await transcript(client, recording))["segments"]) == 2
+        await until(lambda: [each for each in receiver.requests if again in each.body.decode(errors="replace")])
+        await server.end(signal.SIGTERM)  # what is to be told more is told by now, or by the next start
+        await client.http.aclose()
+        client = await server.start()
+        await client.http.aclose()
+
+    told = [each.message for each in receiver.requests if each.line.startswith("POST /hook")]
+    assert [(each["event"], each["transcription"]["id"]) for each in told] == [
+        (FAILED, failed),
+        (DONE, killed),
+        (DONE, again),
+    ]
 
 
 async def test_a_copy_that_the_disk_does_not_take_leaves_nothing_in_the_spool_folder(

@@ -26,13 +26,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, text
+from sqlalchemy import Connection, bindparam, delete, insert, select, text
 
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.pages import Page, make_page, read_cursor
 from wavstream.catalog.sought_words import kept_words, sought_words, transcripts_with
-from wavstream.catalog.tables import transcript_words, transcripts
+from wavstream.catalog.tables import transcript_words, transcriptions, transcripts
 from wavstream.catalog.transcribed_speech import TranscribedDay, by_day, count
 from wavstream.model.fact import Fact
 from wavstream.model.ids import new_id
@@ -221,6 +221,11 @@ class Transcriptions:
             return sum(_BEGIN_AGAIN.run(connection, {"recording": each, "now": unix_us(now)}) for each in lost)
 
         return await self._database.write(write)
+
+    async def running(self) -> set[str]:
+        """Return the ids of what is said to be transcribed."""
+        statement = select(transcriptions.c.id).where(transcriptions.c.status == TranscriptionStatus.RUNNING.value)
+        return await self._database.read(lambda connection: set(connection.execute(statement).scalars()))
 
     async def begin(self, each: Transcription) -> bool:
         """Note that it is being transcribed; return False if it is not to be any more."""

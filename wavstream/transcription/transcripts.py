@@ -144,6 +144,8 @@ class Transcripts:
         if recording.hold is not None or not await self._asked.remove(found.work, self._now()):
             await self._refuse(found)
             return
+        if self._wake is not None:
+            self._wake()  # who makes it sees that nobody wants it any more
         log.info("transcript_erased", recording_id=recording.id, app_id=recording.app_id)
         try:
             await self._files.delete_transcript(recording)
