@@ -173,6 +173,32 @@ async def test_a_transcript_is_asked_for_fails_with_its_reason_is_read_searched_
             assert await at_s(page) == pytest.approx(made["segments"][1]["start_ms"] / 1000, abs=0.01)
 
 
+async def test_words_without_spaces_are_shown_without_and_found_over_several(chrome: Browser, tmp_path: Path) -> None:
+    text = "\u6211\u5728\u5317\u4eac\u7528iPhone\u6253\u7535\u8bdd\u3002\u5317\u4eac\u597d"
+
+    async def answer(_request: Received) -> Answer:
+        return Answer(body=json.dumps({"text": text}).encode())
+
+    async with Receiver(answer) as receiver:
+        engine = TranscriptionSettings.model_validate(
+            {"engine": "http", "nice": 0, "url": receiver.url, "allow_http": True, "allow_localhost": True}
+        )
+        async with recorder(tmp_path, transcription=engine) as (client, _), visiting(chrome, client.base_url) as visit:
+            recording_id = await recorded(client)
+            await visit.go(f"?recording={recording_id}")
+            part = visit.page.get_by_role("region", name="What was said")
+            await part.get_by_role("button", name="Make a transcript").click()
+            await part.locator("[data-word]").first.wait_for()
+            made = (await client.http.get(f"/v1/recordings/{recording_id}/transcript")).json()
+            assert (await part.locator(".spoken").first.inner_text()).strip() == text
+            for sought, hits in (("\u5317\u4eac", 2), ("\u7528iphone\u6253", 1), ("\u7535\u8bdd\u3002\u5317", 1)):
+                await part.get_by_label("Find in it").fill(sought)
+                count = hits * len(made["segments"])
+                await expect(part.get_by_text(f"{count} hits")).to_be_visible()
+            await part.get_by_label("Find in it").fill("\u4eac\u5317")
+            await expect(part.get_by_text("It was not said.")).to_be_visible()
+
+
 async def test_of_four_hours_of_words_only_those_in_sight_are_in_the_document(chrome: Browser, tmp_path: Path) -> None:
     segments = [
         segment(at, SPOKEN[at] if at < len(SPOKEN) else "x" * 4_096 if at == len(SPOKEN) else f"so word{at} " * 6)

@@ -7,6 +7,7 @@ import functools
 import json
 import signal
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from wavstream.settings import TranscriptionSettings, WebhookSettings
 from wavstream.simulator.caller import Leg
 from wavstream.storage.object_keys import transcript_key
 from wavstream.transcription.process import WorkerProcess
+from wavstream.transcription.texts import CUE_CHARACTERS
 
 pytest.importorskip("pocketsphinx", reason="pip install 'wavstream[transcribe]'")
 
@@ -396,3 +398,58 @@ async def test_a_transcript_is_asked_for_later_and_by_nobody_where_none_is_made(
             printed, _ = await asyncio.wait_for(command.communicate(), 60)
             assert command.returncode == 0
             assert b"[00:00:02] a: hello it is 4111 1111 1111 1111\n" in printed
+
+
+UNSPACED = {
+    "zh": ("\u6211\u4eec\u660e\u5929\u4e0b\u5348\u5728\u5317\u4eac\u5f00\u4f1a\u3002", "\u5317\u4eac\u5f00"),
+    "ja": (
+        "\u4f1a\u8b70\u306f\u660e\u65e5\u306e\u5348\u5f8c\u3001\u30e9\u30fc\u30e1\u30f3\u3067\u3059\u3002",
+        "\u30e9\u30fc\u30e1\u30f3",
+    ),
+    "th": (
+        "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35\u0e04\u0e23\u0e31\u0e1a\u0e40\u0e23\u0e32\u0e44\u0e1b\u0e01\u0e34\u0e19\u0e02\u0e49\u0e32\u0e27",
+        "\u0e01\u0e34\u0e19\u0e02\u0e49\u0e32\u0e27",
+    ),
+}
+"""What is said in a language without spaces, and a part of it that somebody looks for."""
+
+
+@pytest.mark.parametrize("form", ["text", "segments", "words", "one word"])
+@pytest.mark.parametrize("language", ["zh", "ja", "th"])
+async def test_a_text_without_spaces_is_a_transcript_like_any_other(tmp_path: Path, language: str, form: str) -> None:
+    one, sought = UNSPACED[language]
+    text = one * 6  # longer than a subtitle, and more than one word can have with what each stretch of 2.5 s may
+    answers = {
+        "text": {"text": text},
+        "segments": {"text": text, "segments": [{"text": text, "start": 0.0, "end": 2.4}]},
+        "words": {"text": text, "words": [{"word": each, "start": 0.0, "end": 2.4} for each in one]},
+        "one word": {"text": text, "words": [{"word": text, "start": 0.0, "end": 2.4}]},
+    }
+    said = one if form == "words" else text
+
+    async def answer(_request: Received) -> Answer:
+        return Answer(body=json.dumps(answers[form]).encode())
+
+    async with Receiver(answer) as receiver:
+        settings = {"url": receiver.url, "allow_http": True, "allow_localhost": True}
+        async with recorder(tmp_path, **engine("http", **settings)) as (client, _):
+            recording = await recorded(client, transcription_language=language)
+            work = await over(client, recording)
+            assert work["status"] == "done", work
+            made = await transcript(client, recording)
+            plain, srt, vtt = [await transcript(client, recording, each) for each in (".txt", ".srt", ".vtt")]
+            found = (await client.http.get("/v1/transcripts", params={"q": sought})).json()["data"]
+            none = (await client.http.get("/v1/transcripts", params={"q": sought[::-1]})).json()["data"]
+
+    punctuation = "\u3002\u3001"
+    kept = [each["text"] for each in made["segments"]]
+    assert {"".join(each.split()).strip(punctuation) for each in kept} == {said.strip(punctuation)} or form == "words"
+    assert all(len(each["words"]) >= len(one) / 3 for each in made["segments"])
+    assert plain.count("\n") == len(kept)
+    assert [each["recording_id"] for each in found] == [recording["id"]]
+    assert all(sought in each["text"] for each in found[0]["hits"])
+    assert none == []
+    lines = [line.partition(": ")[2] for line in srt.splitlines() if line.startswith(("a: ", "b: "))]
+    assert max(sum(unicodedata.category(letter) != "Mn" for letter in line) for line in lines) <= CUE_CHARACTERS
+    assert "".join(lines) == "".join(kept)
+    assert vtt.count("-->") == len(lines)

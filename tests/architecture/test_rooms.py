@@ -77,6 +77,7 @@ SHORTER = {
         "access/twilio_signature.py",
         "api/console_cookies.py",
         "api/cross_origin.py",
+        "model/scripts.py",
         "api/signalwire/swml/variables.py",
         "journal/amendments.py",
         "recovery/agreement.py",

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from wavstream.catalog.transcriptions import TranscriptionStatus, words_of
+from wavstream.catalog.sought_words import sought_words
+from wavstream.catalog.transcriptions import TranscriptionStatus
 from wavstream.model.document import Document
 from wavstream.model.options import Language
 from wavstream.model.times import Moment
@@ -266,7 +267,7 @@ class DaysQuery(BaseModel):
 
 
 def _words(text: str) -> str:
-    if not words_of(text):
+    if not sought_words(text):
         raise ValueError("must have a letter or a digit")
     return text
 
@@ -277,7 +278,8 @@ class SearchQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     q: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_words)]
-    """Words, all of which are said, anywhere in the recording; large and small letters are the same."""
+    """Words, all of which are said, anywhere in the recording; large and small letters are the same. What is written
+    without spaces, as Chinese and Thai, may be any part of what was said."""
     limit: Annotated[int, Field(ge=1, le=200)] = 20
     cursor: str | None = None
     """The `next_cursor` of the page before."""

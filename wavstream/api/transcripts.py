@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -26,12 +27,13 @@ from wavstream.api.transcript_documents import (
     TranscriptDocument,
     TranscriptionDocument,
 )
-from wavstream.catalog.transcriptions import Found, Transcription, words_of
+from wavstream.catalog.sought_words import sought_words, words_of
+from wavstream.catalog.transcriptions import Found, Transcription
 from wavstream.errors import NotFound
 from wavstream.model.recording import Recording
 from wavstream.transcription.redaction import redaction_spans
 from wavstream.transcription.texts import MEDIA_TYPES
-from wavstream.transcription.transcript import Segment, decode, names_of
+from wavstream.transcription.transcript import decode, names_of
 
 OfPage = Annotated[str | None, Header(alias="X-Wavstream-Console", include_in_schema=False)]
 """The header that the console sends with each request."""
@@ -144,7 +146,7 @@ def routes(parts: ApiDependencies) -> Router:
     async def search(query: Annotated[SearchQuery, Query()], app_id: AppId) -> Response:
         limit = min(query.limit, parts.page_limit)
         page = await parts.transcripts.search(app_id, query.q, limit=limit, cursor=query.cursor)
-        wanted = frozenset(words_of(query.q))
+        wanted = sought_words(query.q)
 
         def shown() -> list[dict[str, Any]]:
             return [_found(each, wanted).as_json() for each in page.data]
@@ -182,20 +184,20 @@ def _document(work: Transcription) -> TranscriptionDocument:
     )
 
 
-def _found(found: Found, wanted: frozenset[str]) -> FoundTranscript:
+def _found(found: Found, wanted: Sequence[frozenset[str]]) -> FoundTranscript:
     transcript = decode(found.document)
     names = names_of(transcript)
+    said = [(each, words_of(each.text)) for each in transcript.segments]
+    # Of scripts without spaces the pairs of a word may be in several: better those than none.
+    hits = [each for each, words in said if any(word <= words for word in wanted)] or [
+        each for each, words in said if any(word & words for word in wanted)
+    ]
     return FoundTranscript(
         recording_id=found.recording_id,
         transcribed_at=found.made,
         language=transcript.language,
         hits=[
             Hit(channel=each.channel, speaker=names.get(each.channel, "?"), start_ms=each.start_ms, text=each.text)
-            for each in transcript.segments
-            if _has(each, wanted)
-        ][:HITS],
+            for each in hits[:HITS]
+        ],
     )
-
-
-def _has(segment: Segment, wanted: frozenset[str]) -> bool:
-    return not wanted.isdisjoint(words_of(segment.text))

@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, delete, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, delete, func, select, tuple_
 
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.outbox import Outbox, give_turn
 from wavstream.catalog.pages import NumberedPage, Page, make_page, read_cursor
 from wavstream.catalog.recording_rows import recording_of
+from wavstream.catalog.searching import has_file
 from wavstream.catalog.tables import outbox, recordings, transcriptions, transcripts
 from wavstream.catalog.transcriptions import Transcription, erase_transcript, transcription_of
 from wavstream.model.fact import FactKind
-from wavstream.model.recording import Recording, Status
+from wavstream.model.recording import Recording
 from wavstream.model.times import unix_us
 
 _TELLS_OF_IT = (FactKind.RECORDING_TRANSCRIBED.value, FactKind.RECORDING_NOT_TRANSCRIBED.value)
@@ -136,12 +137,7 @@ _JOINED = transcriptions.join(recordings, recordings.c.id == transcriptions.c.re
 
 
 def _of(app_id: str, now: datetime) -> list[ColumnElement[bool]]:
-    columns = recordings.c
-    return [
-        transcriptions.c.app_id == app_id,
-        columns.status == Status.AVAILABLE.value,
-        or_(columns.expires_us.is_(None), columns.expires_us > unix_us(now), columns.hold_json.is_not(None)),
-    ]
+    return [transcriptions.c.app_id == app_id, has_file(now)]
 
 
 def _rows(wanted: list[ColumnElement[bool]]) -> Select[Any]:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from math import ceil
 from typing import Any
 
@@ -61,6 +62,13 @@ def conditions(app_id: str, filters: RecordingFilters) -> list[ColumnElement[boo
         if until is not None:
             wanted.append(column < unix_us(until))
     return wanted
+
+
+def has_file(now: datetime) -> ColumnElement[bool]:
+    """Return the condition of recordings that have their file: what is over and was not swept yet has none."""
+    columns = recordings.c
+    is_kept = or_(columns.expires_us.is_(None), columns.expires_us > unix_us(now), columns.hold_json.is_not(None))
+    return and_(columns.status == Status.AVAILABLE.value, is_kept)
 
 
 def is_row_by_row(filters: RecordingFilters) -> bool:

@@ -7,10 +7,11 @@
 3. ``finish`` writes the transcript, says that it is done and announces it, in one transaction: it is told once,
    whatever ends the server before or after. Of a recording that was erased meanwhile it writes nothing. ``fail``
    announces in the same way that there is none.
-4. What is erased goes with its recording (``catalog/erasures.py``), out of the index of words too. A transcript may be
+4. What was said in a recording that is held stays: a transcript of it is not made anew, which would erase the one that
+   is there. One that was asked for before the hold is finished.
+   What is erased goes with its recording (``catalog/erasures.py``), out of the index of words too. A transcript may be
    erased before its recording is (``catalog/asked_transcriptions.py``).
-5. Words are looked for as they are kept: letters and digits, in small letters, each once for a transcript. All that
-   are asked for are in one transcript, anywhere. The transcripts of the rarest are looked through, newest first.
+5. Words are looked for as they are kept (``sought_words``), each once for a transcript.
 6. Each word is a row, and no full-text index of a database's own: what is erased has to be gone from the file, and
    SQLite's FTS5 keeps the words of deleted rows until it merges its parts one day (its option against that is younger
    than the SQLite of Debian 12, which could not read the catalog any more).
@@ -18,7 +19,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -26,24 +26,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, exists, insert, select, text, tuple_
+from sqlalchemy import Connection, bindparam, delete, insert, select, text
 
 from wavstream.catalog.database import Database, Prepared
 from wavstream.catalog.outbox import Outbox
 from wavstream.catalog.pages import Page, make_page, read_cursor
-from wavstream.catalog.tables import transcript_words, transcripts
+from wavstream.catalog.sought_words import kept_words, sought_words, transcripts_with
+from wavstream.catalog.tables import transcript_words, transcriptions, transcripts
 from wavstream.catalog.transcribed_speech import TranscribedDay, by_day, count
 from wavstream.model.fact import Fact
 from wavstream.model.ids import new_id
 from wavstream.model.recording import Recording, Status
 from wavstream.model.times import unix_us, utc
-
-KEPT_WORDS = 20_000
-"""Different ones of one transcript that can be looked for: nobody knows more."""
-_LONGEST_WORD = 64
-_RARE = 1_000
-"""As far as it is counted which word is the rarest."""
-_WORD = re.compile(r"\w+")
 
 
 class TranscriptionStatus(StrEnum):
@@ -101,14 +95,19 @@ _QUEUE_ONCE = Prepared(f"{_QUEUE} NOTHING")
 _QUEUE_AGAIN = Prepared(f"""{_QUEUE} UPDATE SET id = excluded.id, status = 'waiting', language = excluded.language,
     since_us = excluded.since_us, due_us = excluded.due_us, attempts = 0, progress = 0, error = NULL, engine = NULL,
     done_us = NULL
-    WHERE transcriptions.status IN ('done', 'failed')
+    WHERE transcriptions.status IN ('done', 'failed') AND NOT (
+        EXISTS (SELECT 1 FROM transcripts WHERE recording_id = :recording)
+        AND EXISTS (SELECT 1 FROM recordings WHERE id = :recording AND hold_json IS NOT NULL)
+    )
 """)
 _GET = text("SELECT * FROM transcriptions WHERE recording_id = :recording")
 # Of each app the few that have waited longest: one that asks for a thousand must not hide the others'.
 _DUE = text("""
     SELECT * FROM (
         SELECT t.*, row_number() OVER (PARTITION BY app_id ORDER BY since_us, recording_id) AS place
-        FROM transcriptions t WHERE due_us <= :now
+        FROM transcriptions t WHERE due_us <= :now AND NOT EXISTS (
+            SELECT 1 FROM uploads u WHERE :in_store = 1 AND u.recording_id = t.recording_id
+        )
     ) AS waiting WHERE place <= :limit ORDER BY since_us, recording_id
 """)
 _NEXT_DUE = text("SELECT min(due_us) FROM transcriptions WHERE due_us > :now")
@@ -137,9 +136,6 @@ _FINISH = Prepared("""
 """)
 _DOCUMENT = text("SELECT document FROM transcripts WHERE recording_id = :recording")
 _WORDS = text("SELECT app_id, made_us, words FROM transcripts WHERE recording_id = :recording")
-_HOW_RARE = text("""
-    SELECT count(*) FROM (SELECT 1 FROM transcript_words WHERE app_id = :app AND word = :word LIMIT :most) AS counted
-""")
 
 
 def queue(connection: Connection, recording: Recording) -> None:
@@ -163,7 +159,10 @@ class Transcriptions:
         self._outbox = outbox
 
     async def ask(self, recording: Recording, language: str | None, now: datetime) -> Transcription:
-        """Queue a recording that can be fetched, and return its transcription: the one that is under way if one is."""
+        """Queue a recording that can be fetched, and return its transcription: the one that is under way if one is.
+
+        It is over if a hold keeps it as it is (rule 4).
+        """
         asked = _asked(recording, language, now)
 
         def write(connection: Connection) -> Transcription:
@@ -190,9 +189,12 @@ class Transcriptions:
 
         return await self._database.read(read)
 
-    async def due(self, now: datetime, limit: int) -> list[Transcription]:
-        """Return what is to be transcribed now, of each app at most ``limit``, the longest waiting first."""
-        asked = {"now": unix_us(now), "limit": limit}
+    async def due(self, now: datetime, limit: int, *, in_store: bool = False) -> list[Transcription]:
+        """Return what is to be transcribed now, of each app at most ``limit``, the longest waiting first.
+
+        ``in_store``: nothing that still waits for its upload.
+        """
+        asked = {"now": unix_us(now), "limit": limit, "in_store": int(in_store)}
         return await self._database.read(
             lambda connection: [transcription_of(row) for row in connection.execute(_DUE, asked).mappings()]
         )
@@ -219,6 +221,11 @@ class Transcriptions:
             return sum(_BEGIN_AGAIN.run(connection, {"recording": each, "now": unix_us(now)}) for each in lost)
 
         return await self._database.write(write)
+
+    async def running(self) -> set[str]:
+        """Return the ids of what is said to be transcribed."""
+        statement = select(transcriptions.c.id).where(transcriptions.c.status == TranscriptionStatus.RUNNING.value)
+        return await self._database.read(lambda connection: set(connection.execute(statement).scalars()))
 
     async def begin(self, each: Transcription) -> bool:
         """Note that it is being transcribed; return False if it is not to be any more."""
@@ -272,7 +279,7 @@ class Transcriptions:
         """Write a transcript, count and announce it (rule 3); return False if nobody wants it any more."""
         asked = {"recording": each.recording_id, "id": each.id}
         values = asked | {"language": language, "engine": engine, "done": unix_us(now)}
-        kept = sorted({word for word in words_of(said) if len(word) <= _LONGEST_WORD})[:KEPT_WORDS]
+        kept = kept_words(said)
         row = {
             "recording_id": each.recording_id,
             "app_id": each.app_id,
@@ -299,51 +306,25 @@ class Transcriptions:
         """Return what of an app was transcribed on each of the last days, the oldest first."""
         return await self._database.read(lambda connection: by_day(connection, app_id, days, now))
 
-    async def search(self, app_id: str, said: str, *, limit: int, cursor: str | None = None) -> Page[Found]:
+    async def search(
+        self, app_id: str, said: str, now: datetime, *, limit: int, cursor: str | None = None
+    ) -> Page[Found]:
         """Return transcripts of an app in which all these words are said (rule 5), the newest first.
 
         Raise InvalidFields for a cursor that is not ours.
         """
-        words = sorted(set(words_of(said)))
+        words = sorted(frozenset[str]().union(*sought_words(said)))
         place = None if cursor is None else read_cursor(cursor)
 
         def read(connection: Connection) -> Page[Found]:
-            rows = connection.execute(_search(connection, app_id, words, place).limit(limit + 1)).mappings().all()
+            rows = (
+                connection.execute(transcripts_with(connection, app_id, words, place, now).limit(limit + 1))
+                .mappings()
+                .all()
+            )
             return make_page(rows, limit, time="made_us", make=_found)
 
         return await self._database.read(read)
-
-
-def words_of(said: str) -> list[str]:
-    """Return the words of a text as they are looked for (rule 5)."""
-    return _WORD.findall(said.casefold().replace("_", " "))
-
-
-def _search(connection: Connection, app_id: str, words: Sequence[str], place: tuple[int, str] | None) -> Select[Any]:
-    """Return what selects the transcripts beyond a place in which all words are."""
-    counts = {
-        word: connection.execute(_HOW_RARE, {"app": app_id, "word": word, "most": _RARE}).scalar() for word in words
-    }
-    rarest, *others = sorted(words, key=lambda word: counts[word] or 0)
-    first = transcript_words.alias()
-    statement = (
-        select(first.c.recording_id, first.c.recording_id.label("id"), first.c.made_us, transcripts.c.document)
-        .join(transcripts, transcripts.c.recording_id == first.c.recording_id)
-        .where(first.c.app_id == app_id, first.c.word == rarest)
-    )
-    for word in others:
-        other = transcript_words.alias()
-        statement = statement.where(
-            exists().where(
-                other.c.app_id == app_id,
-                other.c.word == word,
-                other.c.made_us == first.c.made_us,
-                other.c.recording_id == first.c.recording_id,
-            )
-        )
-    if place is not None:
-        statement = statement.where(tuple_(first.c.made_us, first.c.recording_id) < tuple_(*place))
-    return statement.order_by(first.c.made_us.desc(), first.c.recording_id.desc())
 
 
 def erase_transcript(connection: Connection, recording_id: str) -> None:

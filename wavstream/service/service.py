@@ -263,6 +263,7 @@ class Service:
                 spool=self.folder.spool,
                 facts_of=self.webhooks.facts_of_transcribed,
                 now=self._wall,
+                is_of_nodes=self.cluster is not None,
             )
             self._closing.push_async_callback(self.transcriber.stop)
         if self.begins_server:

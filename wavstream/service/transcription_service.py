@@ -64,6 +64,7 @@ def make_transcriber(
     spool: Path,
     facts_of: Callable[[Recording, dict[str, Any]], Sequence[Fact]],
     now: Callable[[], datetime],
+    is_of_nodes: bool,
 ) -> Transcriber:
     """Return what transcribes, not started yet; say in the log what its engine lacks."""
     usual = engine_choice(settings, settings.nice)
@@ -90,4 +91,5 @@ def make_transcriber(
         language=settings.language,
         facts_of=facts_of,
         now=now,
+        is_of_nodes=is_of_nodes,
     )

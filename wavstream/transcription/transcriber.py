@@ -1,13 +1,15 @@
 """Has recordings transcribed, beside all else that the server does. Lives on the event loop.
 
 1. What is to be transcribed is in the catalog (``catalog/transcriptions.py``), so it survives whatever ends the server.
-   One server process does it for all.
+   One server process does it for all. Of several nodes, one: a file that lies on the disk of the node that made it
+   waits until it is in the store. That is no failure, however long the store is away.
 2. The work is done by worker programs (``process``), ``workers`` of them; a thread each feeds one and waits for it. The
    loop reads and writes rows, and decides who is next (``schedule``).
-3. What is erased meanwhile is broken off at once: its program is killed. What it had made is not written.
+3. What is erased meanwhile is broken off at once: its program is killed. What it had made is not written. A transcript
+   may be erased without its recording, by any process or node: its row tells that, whenever the catalog is looked at.
 4. A failure is written with its reason. One that may pass is tried again, later; none holds up what waits behind it.
 5. The transcript in the catalog is what counts. A copy lies beside the file, here or in its store, for who takes files
-   from there; one that cannot be put there is in the log, and nothing else.
+   from there; one that cannot be put there is in the log, and nothing else: nothing of it stays in the spool folder.
 6. What the catalog did not take is done again once it takes more: whichever rows say `running` of what is not.
 """
 
@@ -83,7 +85,14 @@ class _Running:
     choice: EngineChoice | None = None
     """Its engine, once its recording was read."""
     task: asyncio.Task[None] | None = None
+    is_worked_on: bool = False
+    """Whether the program has it."""
     is_cancelled: bool = False
+
+    def break_off(self) -> None:
+        """Have it end, and nothing made of it."""
+        self.is_cancelled = True
+        self.process.kill()
 
     @property
     def engine(self) -> str:
@@ -106,8 +115,12 @@ class Transcriber:
         language: str | None,
         facts_of: Callable[[Recording, dict[str, Any]], Sequence[Fact]],
         now: Callable[[], datetime],
+        is_of_nodes: bool = False,
     ) -> None:
-        """Take each recording's engine from ``choice_of``; ``language`` is that of those which do not say theirs."""
+        """Take each recording's engine from ``choice_of``; ``language`` is that of those which do not say theirs.
+
+        ``is_of_nodes``: files may lie on other machines (rule 1).
+        """
         self._catalog = catalog
         self._rows = catalog.transcriptions
         self._files = files
@@ -119,6 +132,7 @@ class Transcriber:
         self._language = language
         self._facts_of = facts_of
         self._now = now
+        self._is_of_nodes = is_of_nodes
         self._turns = Turns()
         self._pool = ThreadPoolExecutor(len(processes), thread_name_prefix="transcription")
         self._running: dict[str, _Running] = {}
@@ -141,8 +155,7 @@ class Transcriber:
             await self._run()
         finally:
             for running in self._running.values():
-                running.is_cancelled = True
-                running.process.kill()
+                running.break_off()
 
     def wake(self) -> None:
         """Look into the catalog: there may be one more."""
@@ -152,8 +165,7 @@ class Transcriber:
         """Break off what is made of a recording that is erased (rule 3)."""
         running = self._running.get(recording_id)
         if running is not None:
-            running.is_cancelled = True
-            running.process.kill()
+            running.break_off()
 
     async def stop(self) -> None:
         """End the programs; the next start begins again what they had under way."""
@@ -184,6 +196,7 @@ class Transcriber:
                 if self._is_any_lost:
                     self._is_any_lost = False  # before the question: one may be lost while it is answered
                     await self._rows.begin_again(self._now(), frozenset(self._running))
+                await self._break_off_erased()
                 await self._begin()
                 if (next_at := await self._rows.next_due(self._now())) is not None:
                     wait_s = min(wait_s, max((next_at - self._now()).total_seconds(), 0.0))
@@ -199,11 +212,19 @@ class Transcriber:
                 async with asyncio.timeout(wait_s):  # not ``wait_for``, which forgets that it was cancelled
                     await self._woken.wait()
 
+    async def _break_off_erased(self) -> None:
+        if worked_on := [each for each in self._running.values() if each.is_worked_on]:
+            wanted = await self._rows.running()
+            for each in worked_on:
+                if each.row.id not in wanted and each.is_worked_on:  # rule 3
+                    each.break_off()
+
     async def _begin(self) -> None:
         if not self._free:
             return
         # One that was erased and asked for again is due while its recording's older one ends: it must hide no other.
-        due = await self._rows.due(self._now(), len(self._free) + len(self._running))
+        most = len(self._free) + len(self._running)
+        due = await self._rows.due(self._now(), most, in_store=self._is_of_nodes)
         due = [each for each in due if each.recording_id not in self._running]
         apps = [running.row.app_id for running in self._running.values()]
         for row in self._turns.choose(due, apps, len(self._free)):
@@ -268,7 +289,11 @@ class Transcriber:
         job = Job(language=language, folder=str(self._spool))
         opening = functools.partial(self._files.open, recording)
         work = functools.partial(running.process.run, job, opening, on_progress, choice=running.choice)
-        return await loop.run_in_executor(self._pool, work)
+        running.is_worked_on = True
+        try:
+            return await loop.run_in_executor(self._pool, work)
+        finally:
+            running.is_worked_on = False
 
     async def _note(self, running: _Running, percent: int) -> None:
         with suppress(DependencyError):
@@ -350,9 +375,12 @@ class Transcriber:
 
     def _put_here(self, recording: Recording, document: bytes) -> None:
         made = self._spool / transcript_key(f"{recording.id}-made")
-        with open(made, "wb", opener=_private) as file:
-            file.write(document)
-        self._storage.publish_transcript(made, recording.object_key)
+        try:
+            with open(made, "wb", opener=_private) as file:
+                file.write(document)
+            self._storage.publish_transcript(made, recording.object_key)
+        finally:
+            made.unlink(missing_ok=True)  # what could not be moved
 
 
 def _told(transcript: Transcript) -> dict[str, Any]:

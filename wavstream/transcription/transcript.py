@@ -6,6 +6,8 @@
 2. A channel has the legs that are heard on it. In a mono file all are heard on one.
 3. A segment is what was said in one go: one stretch of speech, at most half a minute.
 4. What an engine says is not trusted: words have their places within their segment, one behind the other.
+5. A text is its words with a space between them, but where they have none: in Chinese, Japanese, Thai and the like,
+   where a word may be one letter (``model/scripts.py``), and where an engine gives parts of words.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ class HeardWord:
     end_ms: int
     confidence: float | None = None
     """From 0 to 1; None: the engine does not say."""
+    is_joined: bool = False
+    """Whether it follows the word before without a space (rule 5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +201,7 @@ def _segment(span: HeardSpan, call_time: CallTime) -> Segment:
         start_ms=words[0].start_ms,
         end_ms=words[-1].end_ms,
         call_start_ms=words[0].call_start_ms,
-        text=" ".join(word.word for word in words),
+        text="".join(f"{'' if word.is_joined else ' '}{word.word}" for word in span.words).strip(),
         words=tuple(words),
     )
 
@@ -215,6 +219,15 @@ def decode(content: bytes) -> Transcript:
 def names_of(transcript: Transcript) -> Mapping[int, str]:
     """Return what each channel is called in texts."""
     return {speaker.channel: speaker.name for speaker in transcript.speakers}
+
+
+def places_of_words(segment: Segment) -> Iterator[tuple[Word, int, int]]:
+    """Yield each word of a segment, with where it begins and ends in the text."""
+    at = 0
+    for word in segment.words:
+        at = max(segment.text.find(word.word, at), at)
+        yield word, at, at + len(word.word)
+        at += len(word.word)
 
 
 def all_words(transcript: Transcript) -> Iterator[Word]:

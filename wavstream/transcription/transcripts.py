@@ -1,6 +1,6 @@
 """Transcripts as APIs ask for them: have one made, read it, list those of an app, erase one.
 
-1. A recording has one transcription at most. To ask again makes it anew, under another id.
+1. A recording has one transcription at most. To ask again makes it anew, under another id, unless a hold keeps it.
 2. It is had for as long as the recording has its file. An app has those of its own recordings alone.
 3. What is erased goes from the catalog first, and then its copy beside the file: here, or in its store. A copy that
    cannot be removed then goes with the recording.
@@ -57,7 +57,7 @@ class Transcripts:
         return self._wake is not None
 
     async def ask(self, recording: Recording, language: str | None = None) -> Transcription:
-        """Have a finished recording transcribed; raise Conflict where it has no file.
+        """Have a finished recording transcribed; raise Conflict where it has no file, or a hold keeps its transcript.
 
         One that is under way goes on. ``language`` is a tag; None: the one that its start named.
         """
@@ -66,6 +66,8 @@ class Transcripts:
             raise Conflict(f"the recording is {recording.status}: there is no file", state=recording.status)
         language = language or recording.options.transcription_language
         asked = await self._rows.ask(recording, language, self._now())
+        if asked.status.is_over:
+            raise Conflict("the recording is under a legal hold: its transcript is not made anew", state="held")
         self._wake()
         return asked
 
@@ -118,7 +120,7 @@ class Transcripts:
 
     async def search(self, app_id: str, said: str, *, limit: int, cursor: str | None) -> Page[Found]:
         """Return the app's transcripts in which all these words are, newest first; raise InvalidFields."""
-        return await self._rows.search(app_id, said, limit=limit, cursor=cursor)
+        return await self._rows.search(app_id, said, self._now(), limit=limit, cursor=cursor)
 
     async def by_day(self, app_id: str, days: int) -> tuple[TranscribedDay, ...]:
         """Return what of an app was transcribed on each of the last days, the oldest first."""
@@ -142,6 +144,8 @@ class Transcripts:
         if recording.hold is not None or not await self._asked.remove(found.work, self._now()):
             await self._refuse(found)
             return
+        if self._wake is not None:
+            self._wake()  # who makes it sees that nobody wants it any more
         log.info("transcript_erased", recording_id=recording.id, app_id=recording.app_id)
         try:
             await self._files.delete_transcript(recording)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from wavstream.transcription.engines.base import EngineFailed
+from wavstream.transcription.engines.base import EngineFailed, checked
 from wavstream.transcription.engines.http_engine import ANSWER_BYTES, HttpEngine
 
 SPEECH = np.arange(16_000, dtype=np.int16)
@@ -35,6 +35,10 @@ def answers(content: object, status: int = 200, **headers: str) -> Answering:
         request.wfile.write(body)
 
     return answer
+
+
+def timed(*words: str) -> list[dict[str, object]]:
+    return [{"word": word, "start": at / 10, "end": at / 10 + 0.1} for at, word in enumerate(words)]
 
 
 def breaks_off(request: BaseHTTPRequestHandler, _body: bytes) -> None:
@@ -112,6 +116,42 @@ def test_a_server_without_times_of_words_has_them_spread(said: dict[str, object]
     assert [word.word for word in heard.words] == words
     assert heard.timing == "segment"
     assert all(0 <= word.start_ms <= word.end_ms <= 1_000 for word in heard.words)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"text": "\u4f60\u597d\uff0c\u4e16\u754c"}, "\u4f60|\u597d\uff0c|\u4e16|\u754c"),
+        (
+            {"segments": [{"text": "\u0e2a\u0e27\u0e31 \u0e14\u0e35", "start": 0, "end": 1}]},
+            "\u0e2a|\u0e27\u0e31 \u0e14\u0e35",
+        ),
+        ({"text": "x\u4f60", "words": timed("\u4f60", "\u597d")}, "\u4f60|\u597d"),
+        ({"text": "Good-by, don't", "words": timed("good", "by", "don", "'t")}, "good by don|'t"),
+        ({"text": " Transcribe, it", "words": timed(" Trans", "cribe", ",", " it")}, "Trans|cribe|, it"),
+        ({"text": "\u597d\u3002\u597d", "words": timed("\u597d", "\u597d")}, "\u597d \u597d"),
+        ({"words": timed("good", "morning")}, "good morning"),
+        ({"words": timed("\u597d" * 300)}, "|".join("\u597d" * 300)),
+        ({"words": timed("x" * 201, "\u96fb\u8a71\u756a\u53f7")}, f"{'x' * 200}|x \u96fb\u8a71\u756a\u53f7"),
+    ],
+)
+def test_words_without_a_space_between_are_words_as_others_and_say_that_they_have_none(
+    said: dict[str, object], words: str
+) -> None:
+    with served(answers(said)) as (url, _):
+        heard = checked(engine(url).hear(SPEECH, None), 30_000)
+    assert "".join(f"{'|' if word.is_joined else ' '}{word.word}" for word in heard.words).strip() == words
+    starts = [word.start_ms for word in heard.words]
+    assert starts == sorted(starts)
+
+
+@pytest.mark.parametrize("letter", ["x", "\u597d", "\u0e01"])
+def test_more_than_anybody_can_say_is_refused_in_any_script(letter: str) -> None:
+    with served(answers({"text": letter * 100_000})) as (url, _):
+        heard = engine(url).hear(SPEECH, None)
+    with pytest.raises(EngineFailed, match=r"words for 1\.0 s") as failed:
+        checked(heard, 1_000)
+    assert failed.value.is_lasting
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.support.recordings import a_recording
 from wavstream.model.audio import Channel, Track
 from wavstream.model.options import PauseBehavior, RecordingOptions
 from wavstream.model.recording import Integrity, LegReceipt, Pause, Receipt, Recording, Status, Trimmed
+from wavstream.transcription.engines.base import joined, spread
 from wavstream.transcription.redaction import passes_luhn, redaction_spans
 from wavstream.transcription.spans import JOIN_FRAMES, LONGEST_FRAMES, MARGIN_FRAMES, speech_spans
 from wavstream.transcription.texts import CUE_CHARACTERS, as_srt, as_text, as_vtt, cues
@@ -198,3 +200,53 @@ def test_one_check_digit_of_ten_is_right(digits: str) -> None:
 
 def test_options_of_a_recording_ask_for_no_transcript_by_themselves() -> None:
     assert not RecordingOptions().transcription
+
+
+def said_in_one_go(text: str, length_ms: int) -> Transcript:
+    return make_transcript(
+        finished(),
+        [HeardSpan(0, 0, length_ms, tuple(spread(text, 0, length_ms)))],
+        transcript_id="t1",
+        language="zh",
+        engine="test",
+        timing="segment",
+        work_ms=12,
+    )
+
+
+CHINESE = "我们明天下午三点在北京开会\uff0c请你带上所有的文件\uff0c不要迟到。" * 8
+JAPANESE = "会議は明日の午後三時からです。資料を全部持ってきてください、ちょっと遅れても大丈夫です。" * 6
+THAI = "สวัสดีครับวันนี้เราจะไปกินข้าวที่ร้านอาหารใกล้บ้าน" * 8
+
+
+@pytest.mark.parametrize("text", [CHINESE, JAPANESE, THAI, "x" * 500, f"我用iPhone打电话 OK {CHINESE}"])
+@pytest.mark.parametrize("length_ms", [20_000, 29_000, 400_000])
+def test_a_text_without_spaces_is_kept_as_it_is_and_is_wrapped_into_subtitles(text: str, length_ms: int) -> None:
+    made = said_in_one_go(text, length_ms)
+    shown = list(cues(made))
+
+    assert made.text == text
+    assert as_text(made) == f"[00:00:00] a: {text}\n"
+    assert "".join(cue.text for cue in shown) == text.replace(" ", "") or " " in text
+    for cue in shown:
+        wide = sum(2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in cue.text)
+        assert wide <= CUE_CHARACTERS or "x" * CUE_CHARACTERS in cue.text or "ส" in cue.text
+        assert cue.text[0] not in "\uff0c。、ー้ัิีุ่ะาょっ"
+    assert len(shown) >= len(text) / CUE_CHARACTERS / 2
+
+
+def test_subtitles_without_spaces_end_behind_what_ends_a_part_of_a_sentence() -> None:
+    shown = [cue.text for cue in cues(said_in_one_go(CHINESE, 20_000))]
+    assert shown[0] == "我们明天下午三点在北京开会\uff0c请你带上所有的文件\uff0c不要迟到。"
+
+
+def test_words_that_an_engine_gives_for_letters_or_parts_of_words_are_one_text() -> None:
+    words = [HeardWord(each, 100 * at, 100 * at + 90) for at, each in enumerate(("你", "好", "trans", "cribe", "it"))]
+    said = tuple(joined(words, "你好 Transcribe it"))
+    made = make_transcript(
+        finished(), [HeardSpan(0, 0, 900, said)],
+        transcript_id="t", language="zh", engine="e", timing="word", work_ms=0,
+    )  # fmt: skip
+    assert made.segments[0].text == "你好 transcribe it"
+    assert [cue.text for cue in cues(made)] == ["你好 transcribe it"]
+    assert [word.word for word in all_words(made)] == ["你", "好", "trans", "cribe", "it"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wavstream.transcription.engines.base import EngineFailed, Heard, spread
+from wavstream.transcription.engines.base import EngineFailed, Heard, joined, spread
 from wavstream.transcription.transcript import HeardWord
 
 if TYPE_CHECKING:
@@ -71,11 +71,12 @@ class FasterWhisperEngine:
             if segment.words is None:
                 words += spread(segment.text, _ms(segment.start), _ms(segment.end))
                 continue
-            words += [
+            timed = (
                 HeardWord(text, _ms(word.start), _ms(word.end), round(float(word.probability), 3))
                 for word in segment.words
                 if (text := word.word.strip())
-            ]
+            )
+            words += joined(timed, segment.text)
         return Heard(tuple(words), language=language if tag is not None else info.language)
 
 

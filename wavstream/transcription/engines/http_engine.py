@@ -5,8 +5,9 @@ What leaves this machine is each stretch of speech as a WAV file of 16 kHz, the 
 1. It may go where webhooks may go (``webhooks/target.py``): https, to public addresses; http and this machine's own
    network are opened by settings. Each address is checked when it is connected to. A redirect is a failure: it would
    take what was said, and the key, to somebody else.
-2. Words with times are asked for. A server that gives segments alone has its words spread over them, and the
-   transcript says so; one that gives a text alone has it spread over the stretch.
+2. Words with times are asked for; the text says which of them have a space between. A server that gives segments alone
+   has its words spread over them, and the transcript says so; one that gives a text alone has it spread over the
+   stretch.
 3. A key that is refused (401, 403), an address that is none (404, 405) and a request that is (400, 413, 415, 422) fail
    the next time too. All else may pass: 429, 5xx, no connection, no answer in time.
    An answer that breaks off may pass too: what asks next has all of it.
@@ -30,7 +31,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from wavstream.transcription.engines.base import RATE_HZ, SEGMENT_TIMING, WORD_TIMING, EngineFailed, Heard, spread
+from wavstream.transcription.engines.base import (
+    RATE_HZ,
+    SEGMENT_TIMING,
+    WORD_TIMING,
+    EngineFailed,
+    Heard,
+    joined,
+    spread,
+)
 from wavstream.transcription.transcript import HeardWord
 from wavstream.webhooks.target import check_address, check_url
 
@@ -202,7 +211,8 @@ def _words(said: dict[str, Any], length_ms: int) -> tuple[list[HeardWord], str]:
     segments = said.get("segments") or []
     timed = said.get("words") or [word for each in segments for word in each.get("words") or []]
     if timed:
-        return [*_timed(timed)], WORD_TIMING
+        text = said.get("text") or "".join(_text(each.get("text") or "") for each in segments)
+        return [*joined(_timed(timed), _text(text))], WORD_TIMING
     if segments:
         spans = ((_text(each["text"]), _ms(each["start"]), _ms(each["end"])) for each in segments)
         return [word for text, start, end in spans for word in spread(text, start, end)], SEGMENT_TIMING

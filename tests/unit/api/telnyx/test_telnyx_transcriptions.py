@@ -114,7 +114,7 @@ async def test_one_that_is_erased_leaves_its_recording_and_nothing_that_was_said
     assert (await shop.get(f"{LIST}/{transcription_id}")).status_code == 404
     assert not copy.exists()
     assert telnyx.path(made).exists()
-    assert (await catalog.transcriptions.search("shop", "morning", limit=9)).data == ()
+    assert (await catalog.transcriptions.search("shop", "morning", CREATED, limit=9)).data == ()
     row = await catalog.recordings.get(made.id)
     assert row is not None
     assert row.status is Status.AVAILABLE

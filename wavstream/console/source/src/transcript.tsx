@@ -6,6 +6,8 @@
  * 3. Words are inline, and a segment has the direction of its first letter: Hebrew, Arabic and what is mixed with them is set
  *    as one sentence. What could turn a direction around was made visible before (`visible`).
  * 4. Each channel has a word that plays: people speak at the same time.
+ * 5. Words have a space between where the text of their segment has one: Chinese, Japanese and Thai have none, and each of
+ *    their letters may be a word. What is looked for may lie over several words that have none between.
  */
 
 import type { JSX } from "preact";
@@ -216,6 +218,7 @@ interface LineProps {
 }
 
 function Line({ row: { at, segment, speaker }, spot, playing, hits, hit }: LineProps): JSX.Element {
+  const joined = useMemo(() => joinedOf(segment), [segment]);
   return (
     <>
       <p class="speaker">
@@ -226,6 +229,7 @@ function Line({ row: { at, segment, speaker }, spot, playing, hits, hit }: LineP
       </p>
       <p class="spoken" dir="auto">
         {segment.words.flatMap(({ word }, number) => {
+          const space = joined[number + 1] ? "" : " ";
           const key = `${at}:${number}`;
           const kinds = ["word", playing.has(key) && "plays", hits.has(key) && "hit", key === hit && "now-hit"].filter(Boolean).join(" ");
           const isPlaying = playing.has(key) ? "true" : undefined;
@@ -233,7 +237,7 @@ function Line({ row: { at, segment, speaker }, spot, playing, hits, hit }: LineP
             <span key={number} class={kinds} role="button" tabIndex={number === spot ? 0 : -1} data-word={key} aria-current={isPlaying}>
               {visible(word)}
             </span>,
-            " ",
+            space,
           ];
         })}
       </p>
@@ -274,14 +278,56 @@ function placeAt(places: Place[], ms: number): Place | null {
   return last && ms < last.endMs ? last : null;
 }
 
+/** Returns which words of a segment follow the one before without a space (rule 5). */
+function joinedOf({ text, words }: Segment): boolean[] {
+  let end = -1;
+  return words.map(({ word }) => {
+    const at = text.indexOf(word, Math.max(end, 0));
+    const isJoined = at >= 0 && at === end;
+    end = at < 0 ? -1 : at + word.length;
+    return isJoined;
+  });
+}
+
+interface Run {
+  text: string;
+  /** Where each of its words begins in the text. */
+  starts: number[];
+  /** The number of the first of them. */
+  first: number;
+}
+
+/** Returns the words of a segment, those without a space between as one (rule 5). */
+function runsOf(segment: Segment): Run[] {
+  const [joined, runs] = [joinedOf(segment), [] as Run[]];
+  segment.words.forEach(({ word }, number) => {
+    const last = joined[number] ? runs.at(-1) : undefined;
+    if (last) {
+      last.starts.push(last.text.length);
+      last.text += folded(word);
+    } else runs.push({ text: folded(word), starts: [0], first: number });
+  });
+  return runs;
+}
+
 /** Returns where words are that follow each other as they were looked for: each holds what stands at its place. */
 function hitsOf(transcript: Transcript, sought: string): Spot[] {
   const wanted = folded(sought).split(/\s+/).filter(Boolean);
-  if (wanted.length === 0) return [];
+  const [beginning] = wanted;
+  if (!beginning) return [];
   const found: Spot[] = [];
-  transcript.segments.forEach(({ words }, segment) => {
-    for (let word = 0; word + wanted.length <= words.length; word += 1) {
-      if (wanted.every((each, i) => folded(words[word + i]!.word).includes(each))) found.push({ segment, word });
+  transcript.segments.forEach((each, segment) => {
+    const runs = runsOf(each);
+    for (let at = 0; at + wanted.length <= runs.length; at += 1) {
+      if (!wanted.every((word, i) => runs[at + i]!.text.includes(word))) continue;
+      const { text, starts, first } = runs[at]!;
+      const words = new Set<number>();
+      let number = 0;
+      for (let place = text.indexOf(beginning); place >= 0; place = text.indexOf(beginning, place + 1)) {
+        while (number + 1 < starts.length && starts[number + 1]! <= place) number += 1;
+        words.add(first + number);
+      }
+      words.forEach((word) => found.push({ segment, word }));
     }
   });
   return found;
