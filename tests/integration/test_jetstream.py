@@ -325,3 +325,19 @@ async def test_a_leader_that_stands_still_doubles_nothing_when_it_goes_on(nats_c
             last = await written(lambda: engine.log.publish(TAIL, payload, after=last))  # noqa: B023 - awaited here
 
         assert await read(engine) == [b"%d" % number for number in range(20)]
+
+
+async def test_a_late_answer_to_a_ping_ends_nothing(nats_server: NatsServer) -> None:
+    async with connected(nats_server) as engine:
+        client = engine.connection._client
+        assert client is not None
+        nats_server.freeze()
+        try:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await client.rtt()
+        finally:
+            nats_server.thaw()
+
+        assert await engine.log.last(TAIL) == 0
+        assert engine.connection._client is client

@@ -293,7 +293,7 @@ class JetStreamTable:
         except TimeoutError as error:
             self._watches.remove(watch)
             await watch.stop()
-            raise EngineAway("NATS has not told what there is") from error
+            raise EngineAway(watch.why) from error
 
     async def stop(self) -> None:
         """Watch no more."""
