@@ -370,6 +370,8 @@ class Commands:
         live = self._recorder.get(recording_id)
         if live is not None and live.row.app_id == app_id:
             self._boundary.check_not_elsewhere(live.row.session_id)
+            # Its streams wait to be let in, with what was said before the command: that must not come behind it.
+            self._check_not_brought_back(app_id, live.row.session_id)
             session = self._sessions.find(app_id, live.row.session_id)
             if session is not None:
                 session.draining.drain(self._now_us())

@@ -565,6 +565,22 @@ async def test_a_session_that_is_brought_back_is_another_apps_where_that_is_know
     assert not office.commands.is_known("two", "call-77")
 
 
+@pytest.mark.parametrize("app_id", ["one", ANY])
+async def test_no_command_overtakes_what_streams_have_said_that_wait_to_be_let_in(
+    office: CommandsHarness, app_id: str
+) -> None:
+    office.stream()
+    recording = await office.start()
+    office.sessions.defer(app_id, "call-77")
+
+    for command in (office.commands.pause, office.commands.resume, office.commands.stop):
+        with pytest.raises(LimitReached, match="try again"):
+            await command(app_id="one", recording_id=recording.id)
+    office.sessions.attach(app_id, "call-77", at(1))
+
+    assert (await office.commands.pause(app_id="one", recording_id=recording.id)).status is Status.PAUSED
+
+
 async def test_pause_and_resume_change_the_row_and_are_refused_in_the_wrong_state(office: CommandsHarness) -> None:
     office.stream()
     recording = await office.start()
