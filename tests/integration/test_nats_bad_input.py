@@ -267,12 +267,12 @@ async def test_a_right_that_lacks_later_is_told_by_whoever_waits_for_its_answer(
 
 
 async def test_what_keeps_a_watch_from_beginning_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wavstream.cluster.jetstream.START_S", 1.0)
     users = f'users: [ {{ user: rec, password: "{PASSWORD}" }} ]'
     more = f"accounts {{ A {{ jetstream {{ max_consumers: 1 }}, {users} }} }}"
     with running_nats(tmp_path, more=more) as server:
         async with connected(server, user="rec", password=PASSWORD) as engine:
             await engine.table.watch("node.", lambda _: None)
+            monkeypatch.setattr("wavstream.cluster.jetstream.START_S", 2.0)
             with pytest.raises(EngineAway, match="maximum consumers limit reached"):
                 await engine.table.watch("session.", lambda _: None)
 
