@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
+from nats.aio.msg import Msg
+from structlog.testing import capture_logs
 
 from tests.support.cluster_engine import Told, a_name, connected, written
 from tests.support.nats import NatsCluster, NatsServer
@@ -325,3 +328,42 @@ async def test_a_leader_that_stands_still_doubles_nothing_when_it_goes_on(nats_c
             last = await written(lambda: engine.log.publish(TAIL, payload, after=last))  # noqa: B023 - awaited here
 
         assert await read(engine) == [b"%d" % number for number in range(20)]
+
+
+async def test_a_late_answer_to_a_ping_ends_nothing(nats_server: NatsServer) -> None:
+    async with connected(nats_server) as engine:
+        client = engine.connection._client
+        assert client is not None
+        nats_server.freeze()
+        try:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await client.rtt()
+        finally:
+            nats_server.thaw()
+
+        assert await engine.log.last(TAIL) == 0
+        assert engine.connection._client is client
+
+
+async def test_a_nats_that_answers_looks_and_takes_no_writes_is_said_to_be_away_once(
+    monkeypatch: pytest.MonkeyPatch, nats_server: NatsServer
+) -> None:
+    monkeypatch.setattr("wavstream.cluster.jetstream.SAID_AFTER_S", 0.0)
+    async with connected(nats_server) as engine:
+        request = engine.connection.request
+
+        async def full(subject: str, *told: Any, **more: Any) -> Msg:
+            if subject.startswith("$JS.API."):
+                return await request(subject, *told, **more)
+            raise EngineAway("NATS is away: it did not answer")
+
+        monkeypatch.setattr(engine.connection, "request", full)
+        with capture_logs() as logs:
+            for _ in range(3):
+                for _ in range(2):
+                    with pytest.raises(EngineAway):
+                        await engine.log.publish(TAIL, b"x", after=0)
+                assert await engine.log.last(TAIL) == 0
+
+    assert [line["event"] for line in logs] == ["cluster_engine_away", "cluster_engine_back"]

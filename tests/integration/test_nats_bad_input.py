@@ -237,6 +237,46 @@ async def test_a_user_without_the_right_to_make_streams_is_told(tmp_path: Path) 
     assert line.endswith(": give this user the rights of docs/cluster.md")
 
 
+async def test_an_account_without_jetstream_is_told_at_once(tmp_path: Path) -> None:
+    more = f'accounts {{ A {{ users: [ {{ user: rec, password: "{PASSWORD}" }} ] }} }}'
+    with running_nats(tmp_path, more=more) as server:
+        line = await refused(server.settings(user="rec", password=PASSWORD), wait_s=60)
+
+        assert line == f"NATS at 127.0.0.1:{server.port} has no JetStream for this account: enable it there"
+
+
+@pytest.mark.parametrize("lacks", ["tail", "table"])
+async def test_a_right_that_lacks_later_is_told_by_whoever_waits_for_its_answer(tmp_path: Path, lacks: str) -> None:
+    name = a_name()
+    rights = {"tail": f"{name}.tail.>", "table": f"$KV.{name}.>"}
+    publish = ["$JS.API.>", "$JS.FC.>", *(subject for what, subject in rights.items() if what != lacks)]
+    permissions = f'permissions: {{ publish: {json.dumps(publish)}, subscribe: "_INBOX.>" }}'
+    users = f'authorization {{ users: [ {{ user: rec, password: "x", {permissions} }} ] }}'
+    with running_nats(tmp_path, more=users) as server:
+        async with connected(server, name=name, user="rec", password="x") as engine:
+            of_tail = engine.log.publish("tail.a.1", b"x", after=0)
+            of_table = engine.table.put("node.a", b"x", after=0)
+            writes = {"tail": of_tail, "table": of_table}
+            refused_one = writes.pop(lacks)
+            assert await next(iter(writes.values())) == 1
+            with pytest.raises(EngineAway) as error:
+                await refused_one
+
+    assert "permissions violation for publish to " in str(error.value)
+    assert str(error.value).endswith(": give this user the rights of docs/cluster.md")
+
+
+async def test_what_keeps_a_watch_from_beginning_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    users = f'users: [ {{ user: rec, password: "{PASSWORD}" }} ]'
+    more = f"accounts {{ A {{ jetstream {{ max_consumers: 1 }}, {users} }} }}"
+    with running_nats(tmp_path, more=more) as server:
+        async with connected(server, user="rec", password=PASSWORD) as engine:
+            await engine.table.watch("node.", lambda _: None)
+            monkeypatch.setattr("wavstream.cluster.jetstream.START_S", 2.0)
+            with pytest.raises(EngineAway, match="maximum consumers limit reached"):
+                await engine.table.watch("session.", lambda _: None)
+
+
 async def test_a_token_is_let_in(tmp_path: Path) -> None:
     with running_nats(tmp_path, more=f'authorization {{ token: "{PASSWORD}" }}') as server:
         async with connected(server, token=PASSWORD) as engine:

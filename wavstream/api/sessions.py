@@ -119,9 +119,10 @@ def routes(parts: ApiDependencies) -> Router:
         f"/sessions/{{session_id:{ANY_TEXT}}}",
         operation_id="readSession",
         summary="Read a live session",
-        description="Its streams, legs and recordings, and why a stream is silent. The id is percent-encoded.",
+        description="Its streams, legs and recordings, and why a stream is silent. The id is percent-encoded. While a "
+        "restart brings the session back, or another node takes it over, the answer is 503.",
         response_model=SessionView,
-        responses=problems(401, 404),
+        responses=problems(401, 404, 503),
     )
     async def read(session_id: str, app_id: AppId) -> Response:
         return JSONResponse(commands.session(app_id, session_id).as_json() | parts.media_url_of(session_id))

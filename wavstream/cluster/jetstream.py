@@ -69,6 +69,7 @@ class JetStream:
         self._writer = os.urandom(6).hex()
         self._away_since_s: float | None = None
         self._is_said = False
+        self._said_s = -_SAID_AGAIN_S
         self._made_anew: asyncio.Task[None] | None = None
         self.log = JetStreamLog(self, self._places)
         self.table = JetStreamTable(self, self._places)
@@ -187,8 +188,12 @@ class JetStream:
         now_s = asyncio.get_running_loop().time()
         if self._away_since_s is None:
             self._away_since_s = now_s
-        elif not self._is_said and now_s - self._away_since_s >= SAID_AFTER_S:
-            self._is_said = True
+        elif (
+            not self._is_said
+            and now_s - self._away_since_s >= SAID_AFTER_S
+            and now_s - self._said_s >= _SAID_AGAIN_S  # one whose disk is full answers looks, and no writes
+        ):
+            self._is_said, self._said_s = True, now_s
             log.warning("cluster_engine_away", error=str(error))
         return error
 
@@ -293,7 +298,7 @@ class JetStreamTable:
         except TimeoutError as error:
             self._watches.remove(watch)
             await watch.stop()
-            raise EngineAway("NATS has not told what there is") from error
+            raise EngineAway(watch.why) from error
 
     async def stop(self) -> None:
         """Watch no more."""

@@ -4,9 +4,10 @@
    errors, and it waits for a server that stands still before it lets go of it. A connection that is lost is dropped
    here, and a new client is made, at the next server.
 2. A server that has not answered a ping within ``PING_WAIT_S``, nor said anything else, is lost, also where its
-   connection still stands.
+   connection still stands. One that is slow is kept, and its late answers count.
 3. Whatever fails is EngineAway: nobody knows then whether the server has got the message.
 4. With ``tls://`` nothing is said to a server that offers no TLS.
+5. A right that a user lacks is no answer: NATS drops what was sent, and says so beside. Who waits in vain is told that.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ REQUEST_S = 2.0
 PING_EVERY_S = 1.0
 PING_WAIT_S = 2.0
 RETRY_S = 0.25
+RIGHT_LACKS = "permissions violation"
 _NEVER_S = 10**6
 _FAILURES = (nats.errors.Error, OSError, TimeoutError, ValueError)  # ValueError: what came is no JSON
 
@@ -128,7 +130,8 @@ class Connection:
         except nats.errors.NoRespondersError as error:
             raise NotAnswered(f"NATS has nobody who answers at {subject}") from error
         except TimeoutError as error:
-            why = self._why if client is not self._client else f"it did not answer within {wait_s:g} s"
+            why = f"it did not answer within {wait_s:g} s{client.complaint_of(subject)}"
+            why = self._why if client is not self._client else why
             raise EngineAway(f"NATS is away: {why}") from error
         except _FAILURES as error:
             raise EngineAway(f"NATS is away: {words_of(error)}") from error
@@ -276,6 +279,13 @@ class _Client(Client):
         """What the server said of itself."""
         return self._server_info
 
+    def complaint_of(self, subject: str) -> str:
+        """Return what the server said last, where it is why nothing is answered to this subject (rule 5)."""
+        said = self.complaint.lower()
+        if RIGHT_LACKS not in said or not (subject.lower() in said or self._inbox_prefix.decode().lower() in said):
+            return ""
+        return f", and said {self.complaint}: give this user the rights of docs/cluster.md"
+
     async def on_error(self, error: Exception) -> None:
         """End the attempt to connect at its first error: nats-py would try on."""
         if not self.is_up:
@@ -291,6 +301,13 @@ class _Client(Client):
         if initial_connection and self._wants_tls and not info.get("tls_required"):  # rule 4
             raise NoTls
         await super()._process_info(info, initial_connection)
+
+    async def _process_pong(self) -> None:
+        """Take the answer to a ping, also to one for which nobody waits any more: nats-py ends to read at that."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs.pop(0)
+        else:
+            await super()._process_pong()
 
     def abort(self) -> None:
         """Cut the connection: ``close`` waits until a server that stands still has taken all."""

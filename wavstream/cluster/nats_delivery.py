@@ -25,6 +25,7 @@ SILENT_S = 1.75
 _IDLE_S = 10.0
 """A consumer that nobody listens to any more is gone by then."""
 _NANO = 1_000_000_000
+NOT_ENABLED = (10039, 10076)
 _CONTROL = "100"
 _MARKERS = ("DEL", "PURGE")
 
@@ -63,7 +64,10 @@ async def ask(connection: Connection, what: str, body: dict[str, Any] | None = N
 
 
 def answer_of(data: bytes) -> dict[str, Any]:
-    """Return an answer; raise Refused, and EngineAway for an error that passes by itself."""
+    """Return an answer; raise Refused, and EngineAway for an error that passes by itself.
+
+    An account without JetStream is refused as what is away for a while, and is not.
+    """
     try:
         answer = json.loads(data)
         error = answer.get("error")
@@ -72,7 +76,7 @@ def answer_of(data: bytes) -> dict[str, Any]:
     if error is None:
         return dict(answer)
     refused = Refused(error)
-    if refused.status == 503:
+    if refused.status == 503 and refused.code not in NOT_ENABLED:
         raise EngineAway(f"NATS is away: {refused}") from refused
     raise refused
 

@@ -11,8 +11,8 @@ import asyncio
 from typing import Any, NamedTuple
 
 from wavstream.cluster.engine import EngineAway
-from wavstream.cluster.nats_connection import RETRY_S, Connection, NotAnswered
-from wavstream.cluster.nats_delivery import Refused, ask
+from wavstream.cluster.nats_connection import RETRY_S, RIGHT_LACKS, Connection, NotAnswered
+from wavstream.cluster.nats_delivery import NOT_ENABLED, Refused, ask
 from wavstream.errors import OperatorError
 from wavstream.settings.cluster import ClusterSettings
 
@@ -26,7 +26,6 @@ _NANO = 1_000_000_000
 NO_STREAM = 10059
 _IN_USE, _OVERLAP = 10058, 10065
 _ONE_SERVER, _NO_PEERS = 10074, 10005
-_NOT_ENABLED = (10039, 10076)
 _NO_ROOM = (10002, 10023, 10027, 10028, 10047)
 """Limits of the account or of the servers: storage, streams, memory."""
 
@@ -98,7 +97,7 @@ async def prepare(connection: Connection, settings: ClusterSettings, *, wait_s: 
                 "with -js"
             ) from None
         except EngineAway as error:
-            if "permissions violation" in connection.complaint.lower():
+            if RIGHT_LACKS in connection.complaint.lower():
                 raise OperatorError(
                     f"NATS at {connection.server} says {connection.complaint}: give this user the rights of "
                     "docs/cluster.md"
@@ -200,7 +199,7 @@ def _to_do(refused: Refused, connection: Connection, settings: ClusterSettings) 
             f"another stream of {where} takes the subjects of cluster {settings.name}: give the cluster another name "
             "(WAVSTREAM_CLUSTER__NAME), or remove that stream"
         )
-    if refused.code in _NOT_ENABLED:
+    if refused.code in NOT_ENABLED:
         return f"{where} has no JetStream for this account: enable it there"
     if refused.code in _NO_ROOM:
         return f"{where} has no room for the cluster's stream: {refused.said}: raise the limits of JetStream there"

@@ -49,6 +49,8 @@ class Watch:
         self._bucket = ""
         self._of_another: set[str] = set()
         """What is known of another bucket than the one that is read now (rule 3)."""
+        self.why = "NATS has not told what there is"
+        """What kept it from beginning."""
         self._told = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -83,6 +85,7 @@ class Watch:
                 finally:
                     await delivery.close()
             except EngineAway as error:
+                self.why = str(error)
                 log.debug("cluster_watch_begins_anew", prefix=self._prefix, error=str(error))
                 await asyncio.sleep(RETRY_S)
 

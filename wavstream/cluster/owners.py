@@ -4,7 +4,8 @@
    stands there and is word for word what was to be written is a success.
 2. What is written of one session is written in turn.
 3. While the engine is away, a session that nobody has is this node's after ``claim_wait_s``. Its entry is made later;
-   whoever has made one by then has the session, and it is lost here as any other that was taken.
+   whoever has made one by then has the session, and it is lost here as any other that was taken. Until then it cannot
+   be changed, as the engine is away: to say that another has changed it would have whoever asks try again at once.
 4. An entry of ours that nobody has deleted and that is gone, since NATS has lost what it had, is made again.
 5. Who has stood still may have lost sessions without having heard of it. Each of them is in doubt until its entry was
    read: else a pause would be answered here and the call be recorded on elsewhere.
@@ -188,7 +189,10 @@ class Owners:
         return owned
 
     async def _change(self, owned: Owned, write: Write) -> Owned:
-        if self._ownership.owner(owned.session_id) != owned:
+        now = self._ownership.owner(owned.session_id)
+        if now is None and self._unwritten.get(owned.session_id) == owned:  # rule 3: there is nothing to change yet
+            raise EngineAway("the session's entry is not written yet")
+        if now != owned:
             raise EntryChanged(write.key)
         await self._put(write)
         return decode_owned(write.value)

@@ -54,6 +54,7 @@ RESTART_WAIT_S = 10.0
 """How long a restart waits for the engine before it goes on with what it has."""
 SERVICE_RESTART = 1012
 _LOOK_S = 0.5
+_SAID_AGAIN_S = 60.0
 _ORPHANS_AT_ONCE = 64
 
 T = TypeVar("T")
@@ -106,6 +107,7 @@ class TakeOvers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._recoveries = asyncio.Semaphore(AT_ONCE)
         self._orphans = Orphans()
+        self._rows_said_s = -_SAID_AGAIN_S
         self._own_at_start: set[str] | None = {owned.session_id for owned in owners.of_node(node)}
         """Sessions that were ours before this process began, as long as they were not looked at."""
         self.taken = 0
@@ -207,7 +209,11 @@ class TakeOvers:
             try:
                 return await ask()
             except DependencyError as error:
-                log.warning("session_rows_wait", session_id=session_id, error=str(error))
+                now_s = asyncio.get_running_loop().time()
+                if now_s >= self._rows_said_s + _SAID_AGAIN_S:  # all that a node had may wait
+                    self._rows_said_s = now_s
+                    waiting = len(self._taking)
+                    log.warning("session_rows_wait", session_id=session_id, sessions=waiting, error=str(error))
                 await asyncio.sleep(RETRY_S)
 
     async def _restore(self, session_id: str, apps: dict[str, list[str]], taken: Taken) -> None:

@@ -6,6 +6,9 @@ Steps 3 and 4 of ``recovery``. In a cluster beside that:
    follows from it: the receipt comes out of the journal alone.
 2. A finished recording keeps its journal until its file is in a store; one whose file lies at a node that is gone is
    made again.
+3. The clock of the journals is that of all calls of this node: put forward, each of them has so much silence. It is put
+   behind what another node's journal has, but not by more than ``MOST_AHEAD_US``: the clock of that node was wrong.
+   Then the journal's recordings end at the last thing that it has, and a leg that comes back begins anew.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from wavstream.storage.local import LocalStorage
 
 log = structlog.get_logger(__name__)
 
+MOST_AHEAD_US = 1_000_000
 _BEGIN = Position(0)
 
 
@@ -88,8 +92,12 @@ class Restoring:
                 log.warning("recording_made_again", recording_id=row.id, object_key=row.object_key)
                 self.made_again.add(row.id)
                 rows[row.id] = replace(row, status=Status.COMPLETED)
-        self._clock.not_before(max([summary.last_us, *(unix_us(row.changed_at) for row in rows.values())]))
-        now_us = self._clock.now_us()
+        last_us = max([summary.last_us, *(unix_us(row.changed_at) for row in rows.values())])
+        if taken is not None and self._is_far_ahead(last_us, summary, taken):  # rule 3
+            goes_on, now_us = False, last_us
+        else:
+            self._clock.not_before(last_us)
+            now_us = self._clock.now_us()
         unfinished = [
             agree(each, rows[each.id], turned_us=summary.turned_us.get(each.id, 0), last_us=summary.last_us)
             for each in summary.recordings.values()
@@ -165,6 +173,20 @@ class Restoring:
             session = self._sessions.find_or_make(header.app_id, header.session_id, now_us, beyond_limit=True)
             self._sessions.tell_opened(session)
             session.restore(left, running, now_us)
+        return True
+
+    def _is_far_ahead(self, last_us: int, summary: JournalSummary, taken: Taken) -> bool:
+        """Return whether the clock of the node that had a journal was so far ahead of ours; tell it."""
+        ahead_us = last_us - self._clock.now_us()
+        if taken.from_node == taken.to_node or ahead_us <= MOST_AHEAD_US:
+            return False
+        log.error(
+            "taken_journal_ahead",
+            session_id=summary.header.session_id,
+            journal=summary.header.key,
+            node=taken.from_node,
+            ahead_s=round(ahead_us / 1e6, 1),
+        )
         return True
 
     async def _row(self, recording: Recording) -> Recording:

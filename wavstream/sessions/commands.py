@@ -246,10 +246,8 @@ class Commands:
         self._sessions.check_open()  # a session that was let go of has no recordings any more
         if (session := self._sessions.find(app_id, session_id)) is not None:
             return [recording.row for recording in (*session.recordings.running, *session.recordings.waiting)]
-        owners = self._sessions.apps_of(session_id)
-        if app_id in owners:
-            raise LimitReached("A restart has the session in its hands: try again", retry_after_s=1)
-        if owners:
+        self._check_not_brought_back(app_id, session_id)
+        if self._sessions.apps_of(session_id):
             raise Forbidden("the session is another app's")
         raise NotFound("no such session is live")
 
@@ -324,7 +322,7 @@ class Commands:
         return self._sessions.knows(app_id, session_id)
 
     def playable_rates(self, app_id: str, session_id: str) -> set[int]:
-        """Return the rates, in hertz, of a live session's streams that take audio; raises NotFound."""
+        """Return the rates, in hertz, of a live session's streams that take audio; raises NotFound, LimitReached."""
         return self._live(app_id, session_id).playable_rates()
 
     def play(self, *, app_id: str, session_id: str, sound: Mapping[int, NDArray[np.int16]], after: bool = False) -> int:
@@ -332,7 +330,7 @@ class Commands:
 
         ``sound``: mono samples, (n,), by their rate, one of ``playable_rates`` each; they are made into messages at
         once, on the event loop, so what is long is played in pieces. ``after``: behind what they are playing, else in
-        place of it. Raises NotFound.
+        place of it. Raises NotFound, LimitReached.
         """
         return self._live(app_id, session_id).play(sound, after=after)
 
@@ -341,7 +339,7 @@ class Commands:
         return await self._lists.sessions(app_id, limit=limit, cursor=cursor)
 
     def session(self, app_id: str, session_id: str) -> SessionView:
-        """Return one live session of the app; raises NotFound."""
+        """Return one live session of the app; raises NotFound, LimitReached while a restart has it in its hands."""
         return session_view(self._live(app_id, session_id), self._now_us())
 
     # ---- within ------------------------------------------------------------------------------------------------
@@ -357,13 +355,23 @@ class Commands:
         self._boundary.check_not_elsewhere(session_id)
         session = self._sessions.find(app_id, session_id)
         if session is None:
+            self._check_not_brought_back(app_id, session_id)
             raise NotFound("no such session is live")
         return session
+
+    def _check_not_brought_back(self, app_id: str, session_id: str) -> None:
+        """Raise LimitReached while a restart or a take-over reads the session's journal: there is a session, and what
+        it is will be known soon.
+        """
+        if self._sessions.deferred.has(app_id, session_id):
+            raise LimitReached("A restart has the session in its hands: try again", retry_after_s=1)
 
     async def _running(self, app_id: str, recording_id: str, verb: str) -> tuple[Session, LiveRecording]:
         live = self._recorder.get(recording_id)
         if live is not None and live.row.app_id == app_id:
             self._boundary.check_not_elsewhere(live.row.session_id)
+            # Its streams wait to be let in, with what was said before the command: that must not come behind it.
+            self._check_not_brought_back(app_id, live.row.session_id)
             session = self._sessions.find(app_id, live.row.session_id)
             if session is not None:
                 session.draining.drain(self._now_us())

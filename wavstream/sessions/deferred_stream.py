@@ -105,6 +105,10 @@ class DeferredStreams:
         """Return the ids of all sessions whose streams wait."""
         return {session_id for _, session_id in self._waiting}
 
+    def has(self, app_id: str, session_id: str) -> bool:
+        """Return whether the journal of a session of this id is being read that is the app's, or may be."""
+        return (app_id, session_id) in self._waiting or (ANY, session_id) in self._waiting
+
     def apps_of(self, session_id: str) -> set[str]:
         """Return the apps that have a session of this id whose journal is being read."""
         return {app_id for app_id, known_id in self._waiting if known_id == session_id and app_id != ANY}

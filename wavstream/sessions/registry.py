@@ -86,7 +86,7 @@ class Sessions:
         self._new_recordings = new_recordings
         self._options_of = options_of
         self._sessions: dict[tuple[str, str], Session] = {}
-        self._deferred = DeferredStreams()
+        self.deferred = DeferredStreams()
         self._made = 0
         self._listed_us = 0
         """Of the session made last."""
@@ -116,20 +116,20 @@ class Sessions:
     def knows(self, app_id: str, session_id: str) -> bool:
         """Return whether the app has a session of this id that is not over, or that a restart is bringing back."""
         session = self._sessions.get((app_id, session_id))
-        return (session is not None and not session.is_over) or app_id in self._deferred.apps_of(session_id)
+        return (session is not None and not session.is_over) or self.deferred.has(app_id, session_id)
 
     def apps_of(self, session_id: str) -> set[str]:
         """Return the apps that have a session of this id, live or being brought back after a restart."""
         live = {app_id for app_id, known_id in self._sessions if known_id == session_id}
-        return live | self._deferred.apps_of(session_id)
+        return live | self.deferred.apps_of(session_id)
 
     def ids(self) -> set[str]:
         """Return the ids of all sessions that are live, or being brought back."""
-        return {session_id for _, session_id in self._sessions} | self._deferred.ids()
+        return {session_id for _, session_id in self._sessions} | self.deferred.ids()
 
     def held_back(self, app_id: str) -> dict[str, list[StreamStarted]]:
         """Return the app's sessions whose journals are being read, with the streams that wait for that."""
-        return self._deferred.of_app(app_id)
+        return self.deferred.of_app(app_id)
 
     def page(self, app_id: str, *, limit: int, after: int) -> tuple[list[Session], bool]:
         """Return the app's live sessions after that one (``listed_us``), oldest first, and whether there are more."""
@@ -330,7 +330,7 @@ class Sessions:
         """Take in a stream that has introduced itself; raise LimitReached if that may not be."""
         assert started.session_id is not None
         self.check_open()
-        deferred = self._deferred.defer(started, app_id=app_id, handle=handle)
+        deferred = self.deferred.defer(started, app_id=app_id, handle=handle)
         if deferred is not None:
             return deferred
         session = self.find_or_make(app_id, started.session_id, now_us)
@@ -355,7 +355,7 @@ class Sessions:
         """Raise LimitReached if the server has no headroom for a stream, and none of its session's is live."""
         session = None if session_id is None else self.find(app_id, session_id)
         is_live = session is not None and not session.is_idle
-        if not is_live and (session_id is None or app_id not in self._deferred.apps_of(session_id)):
+        if not is_live and (session_id is None or not self.deferred.has(app_id, session_id)):
             if session_id is not None:  # else it may be a leg come back, which only its first message tells
                 self.load.check_new()
             self.load.check(app_id)
@@ -372,11 +372,11 @@ class Sessions:
 
     def defer(self, app_id: str, session_id: str) -> None:
         """Let streams of this session, whose journal is being read, wait until ``attach``."""
-        self._deferred.expect(app_id, session_id)
+        self.deferred.expect(app_id, session_id)
 
     def attach(self, app_id: str, session_id: str, now_us: int) -> None:
         """Let in the streams that waited for the session's journal."""
-        for each in self._deferred.take(app_id, session_id):
+        for each in self.deferred.take(app_id, session_id):
             try:
                 stream = self.open_stream(each.started, app_id=each.app_id, handle=each.handle, now_us=now_us)
             except LimitReached as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.memory_engine import MemoryTable
+from tests.support.waiting import until
 from wavstream.cluster.engine import EngineAway, Entry
 from wavstream.cluster.owners import Owners
 
@@ -101,3 +102,31 @@ async def test_where_the_engine_is_away_what_a_node_had_before_it_stood_still_st
     await a.look_up("call")
     assert a.is_own("call")
     assert not a.is_in_doubt("call")
+
+
+class Refusing(MemoryTable):
+    """A table that is read and watched and takes no writes: NATS whose disk is full, or a user without the right."""
+
+    async def put(self, key: str, value: bytes, *, after: int) -> int:
+        if self.is_away:
+            raise EngineAway("NATS refuses: insufficient resources (10023)")
+        return await super().put(key, value, after=after)
+
+    async def get(self, key: str) -> Entry:
+        return self.entries.get(key, Entry(key, b"", 0))
+
+
+async def test_what_cannot_be_written_yet_is_changed_by_nobody_and_is_to_be_tried_later() -> None:
+    table = Refusing()
+    a = await owners_of(table, "a")
+    table.is_away = True
+    owned = await a.claim("call", None)
+
+    for _ in range(2):
+        with pytest.raises(EngineAway):  # EntryChanged would be tried again at once, for ever
+            await a.take(owned)
+    assert a.is_own("call")
+    table.is_away = False
+    await until(lambda: not a.unwritten)
+    assert (await a.take(owned)).epoch == 2
+    await a.stop()

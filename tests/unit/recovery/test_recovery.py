@@ -276,6 +276,34 @@ async def test_a_clock_that_was_set_back_between_two_runs_loses_nothing(harness:
     assert np.array_equal(heard(harness, recording), noise(1.0))
 
 
+@pytest.mark.parametrize(("ahead_s", "goes_on"), [(0.9, True), (300.0, False)])
+async def test_a_node_that_had_a_clock_ahead_puts_that_of_other_calls_forward_by_a_second_at_most(
+    harness: RecorderHarness, monkeypatch: pytest.MonkeyPatch, ahead_s: float, goes_on: bool
+) -> None:
+    put_to_us: list[int] = []
+    monkeypatch.setattr(harness.recovery._clock, "not_before", put_to_us.append)
+    recording = a_started_recording()
+    journal_s = harness.now_s + ahead_s - 1.0
+    leave(harness.journals, call(recording, from_s=journal_s))
+    harness.recovery.defer_streams()
+    taken = Taken(from_node="b", to_node="a", epoch=2, starts={})
+
+    with capture_logs() as logs:
+        for (app_id, session_id), keys in harness.recovery._journals.items():
+            await harness.recovery.take_in(app_id, session_id, keys, taken)
+        await harness.settled()
+
+    session = harness.sessions.find("default", "call-77")
+    assert (session is not None) is goes_on
+    assert all(each - harness.now_us() <= 1_000_000 for each in put_to_us)
+    ahead = [line["node"] for line in logs if line["event"] == "taken_journal_ahead"]
+    assert ahead == ([] if goes_on else ["b"])
+    if not goes_on:
+        row = await harness.row(recording)
+        assert (row.status, row.end_reason) == (Status.AVAILABLE, EndReason.RECOVERED)
+        assert np.array_equal(heard(harness, recording), noise(1.0))
+
+
 # ---- where row and journal differ ------------------------------------------------------------------------------------
 
 WORD = 4000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tests.support.sessions import FRAME, TIMING, Handle, QuietRecorder, QuietWr
 from tests.support.waiting import WAIT_S, begun
 from wavstream.catalog.catalog import Catalog
 from wavstream.dialects.events import Frame
-from wavstream.errors import Conflict, DependencyError, InvalidFields, LimitReached, NotFound, WavstreamError
+from wavstream.errors import Conflict, DependencyError, Forbidden, InvalidFields, LimitReached, NotFound, WavstreamError
 from wavstream.journal.events import RecordingStopped
 from wavstream.model.call import CallFacts
 from wavstream.model.filters import RecordingFilters
@@ -26,6 +27,7 @@ from wavstream.model.session import RunningRecording
 from wavstream.model.times import utc
 from wavstream.sessions.admission import DiskReserve, NewRecordings
 from wavstream.sessions.commands import Commands
+from wavstream.sessions.deferred_stream import ANY
 from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.openers.base import OpenRequest
 from wavstream.sessions.registry import TICK_SLOTS, SessionLimits, Sessions
@@ -527,6 +529,56 @@ async def test_a_recording_that_a_restart_has_in_its_hands_is_asked_for_again(of
 
     with pytest.raises(LimitReached, match="restart"):
         await office.commands.stop(app_id="one", recording_id=recording.id)
+
+
+@pytest.mark.parametrize("app_id", ["one", ANY])
+async def test_a_session_that_is_brought_back_is_there_whoever_asks_and_however(
+    office: CommandsHarness, app_id: str
+) -> None:
+    office.sessions.defer(app_id, "call-77")
+    ask: list[Callable[[], object]] = [
+        lambda: office.commands.session("one", "call-77"),
+        lambda: office.commands.recordings_of("one", "call-77"),
+        lambda: office.commands.playable_rates("one", "call-77"),
+        lambda: office.commands.play(app_id="one", session_id="call-77", sound={}),
+    ]
+
+    for each in ask:
+        with pytest.raises(LimitReached, match="try again") as refused:
+            each()
+        assert refused.value.retry_after_s == 1
+    assert office.commands.is_known("one", "call-77")
+    office.sessions.attach(app_id, "call-77", at(1))
+    assert not office.commands.is_known("one", "call-77")
+    for each in ask:
+        with pytest.raises(NotFound):
+            each()
+
+
+async def test_a_session_that_is_brought_back_is_another_apps_where_that_is_known(office: CommandsHarness) -> None:
+    office.sessions.defer("one", "call-77")
+
+    with pytest.raises(NotFound):
+        office.commands.session("two", "call-77")
+    with pytest.raises(Forbidden):
+        office.commands.recordings_of("two", "call-77")
+    assert not office.commands.is_known("two", "call-77")
+
+
+@pytest.mark.parametrize("app_id", ["one", ANY])
+async def test_no_command_overtakes_what_streams_have_said_that_wait_to_be_let_in(
+    office: CommandsHarness, app_id: str
+) -> None:
+    office.stream()
+    recording = await office.start()
+    office.sessions.defer(app_id, "call-77")
+
+    for command in (office.commands.pause, office.commands.resume, office.commands.stop):
+        with pytest.raises(LimitReached, match="try again"):
+            await command(app_id="one", recording_id=recording.id)
+    office.sessions.attach(app_id, "call-77", at(1))
+
+    assert (await office.commands.pause(app_id="one", recording_id=recording.id)).status is Status.PAUSED
 
 
 async def test_pause_and_resume_change_the_row_and_are_refused_in_the_wrong_state(office: CommandsHarness) -> None:

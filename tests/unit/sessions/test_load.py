@@ -10,6 +10,7 @@ import pytest
 from tests.support.sessions import at
 from tests.unit.sessions.test_registry import RegistryHarness
 from wavstream.errors import LimitReached
+from wavstream.sessions.deferred_stream import ANY
 from wavstream.sessions.load import Headroom, Load
 
 HEADROOM = Headroom(loop_delay_s=0.1, fold_delay_s=5.0, queue_bytes=1_000)
@@ -96,10 +97,11 @@ async def test_streams_of_calls_that_are_live_are_let_in_all_the_same() -> None:
             board.sessions.check_load(app_id, session_id)
 
 
-async def test_a_call_that_a_restart_is_bringing_back_is_let_in() -> None:
+@pytest.mark.parametrize("app_id", ["default", ANY])
+async def test_a_call_that_a_restart_or_a_take_over_is_bringing_back_is_let_in(app_id: str) -> None:
     board = RegistryHarness()
     board.sessions.load.door.closed_by = "its event loop by 200 ms"
-    board.sessions.defer("default", "call-77")
+    board.sessions.defer(app_id, "call-77")
     board.sessions.check_load("default", "call-77")
 
 

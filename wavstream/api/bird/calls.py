@@ -31,7 +31,7 @@ from wavstream.api.paths import ANY_TEXT
 from wavstream.api.playback import as_of
 from wavstream.api.routes import Router
 from wavstream.api.translation import NO_TRANSCRIPTS, with_transcript
-from wavstream.errors import Conflict, FieldError, Forbidden, InvalidFields, NotFound
+from wavstream.errors import Conflict, FieldError, Forbidden, InvalidFields, LimitReached, NotFound
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.ids import as_uuid
 from wavstream.model.options import RecordingOptions
@@ -238,7 +238,7 @@ class _CallRecordings:
     def _vendor_ids(self, app_id: str, call_id: str) -> Mapping[str, str]:
         try:
             return self._commands.session(app_id, call_id).vendor_ids
-        except NotFound:  # it is waited for, or a restart has it in its hands
+        except (NotFound, LimitReached):  # it is waited for, or a restart has it in its hands
             return {}
 
     def _options(self, defaults: RecordingOptions, said: RecordCall | Record) -> RecordingOptions:

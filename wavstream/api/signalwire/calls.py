@@ -32,7 +32,7 @@ from wavstream.api.signalwire.answers import WrongParameters, refusals
 from wavstream.api.signalwire.call_leg import CallLeg, call_leg
 from wavstream.api.signalwire.call_recordings import CallRecordings
 from wavstream.api.signalwire.options import RecordAudio, options_of
-from wavstream.errors import NotFound
+from wavstream.errors import LimitReached, NotFound
 from wavstream.model.options import PauseBehavior
 from wavstream.model.recording import Recording
 from wavstream.model.session import SessionView
@@ -234,7 +234,7 @@ def routes(parts: FacadeDependencies, recordings: CallRecordings) -> Router:
     def _view(app_id: str, call_id: str) -> SessionView | None:
         try:
             return parts.commands.session(app_id, call_id)
-        except NotFound:  # it ended meanwhile
+        except (NotFound, LimitReached):  # it ended meanwhile, or a restart has it in its hands
             return None
 
     # The form of a body depends on this server's rules for URLs, so it is made here.

@@ -29,7 +29,7 @@ from wavstream.api.telnyx.options import options_of
 from wavstream.api.telnyx.refusals import Mistake, Refused, ended_call, no_such_recording, unknown_call
 from wavstream.api.telnyx.requests import RecordAction, RecordStart
 from wavstream.api.translation import TRANSCRIPTION, with_transcript
-from wavstream.errors import Conflict, FieldError, Forbidden, InvalidFields, NotFound, WavstreamError
+from wavstream.errors import Conflict, FieldError, Forbidden, InvalidFields, LimitReached, NotFound, WavstreamError
 from wavstream.model.file_names import plain_stem
 from wavstream.model.filters import RecordingFilters
 from wavstream.model.ids import from_uuid, is_customer_id
@@ -234,7 +234,7 @@ class TelnyxCommands:
         """
         try:
             session = self._commands.session(app_id, call)
-        except NotFound:
+        except (NotFound, LimitReached):  # it is waited for, or a restart has it in its hands
             names = [call]
         else:
             names = [session.vendor_ids.get("call_leg_id", ""), *session.legs[:1], call]

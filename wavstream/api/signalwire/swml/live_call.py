@@ -78,7 +78,9 @@ class LiveCall:
         try:
             self._commands.session(self.app_id, self.call_id)
         except NotFound:
-            return self._commands.is_known(self.app_id, self.call_id)
+            return False
+        except LimitReached:
+            return True
         return False
 
     async def wait(self, length_s: float) -> None:
@@ -93,13 +95,15 @@ class LiveCall:
     async def play(self, sound: Sound) -> int:
         """Play a sound and wait as long as it is heard; return how many streams took it.
 
-        Where none takes audio it returns 0, at once. Raises CallEnded.
+        Where none takes audio it returns 0, at once, as where a restart has the call in its hands. Raises CallEnded.
         """
         async with self._turns.of(self.app_id, self.call_id):  # rule 3
             try:
                 return await self._play(sound)
             except NotFound:
                 raise CallEnded("the call has ended") from None
+            except LimitReached:
+                return 0
 
     async def _play(self, sound: Sound) -> int:
         rates = self._commands.playable_rates(self.app_id, self.call_id)
