@@ -451,8 +451,9 @@ class Node:
         if call.journal.key in self.ending:
             return Owner(self.name, None)
         owned = self.owners.owner(call.session_id)
-        is_ours = self.calls.get(call.session_id) is call and owned is not None and owned.node == self.name
-        return Owner(self.name, owned.epoch) if is_ours and owned is not None else None
+        if owned is None or owned.node != self.name or self.calls.get(call.session_id) is not call:
+            return None
+        return Owner(self.name, owned.epoch)
 
     def _keep(self, session_id: str) -> None:
         """End what is here of a session that another has claimed too (rule 6); ``Nodes.keep``."""
@@ -591,8 +592,8 @@ class Node:
         """Give up the recordings of before this start of which no journal tells; ``Recovery.run``."""
         database = self.world.database
         for row in await database.of_node(self.name):
-            if row.id not in self.leases.needed and not self.take_overs.is_joined_later(database.session_of(row.id)):
-                await database.save("", row.id, database.owners[row.id], "failed")
+            if row.id not in self.leases.needed and not self.take_overs.is_joined_later(row.session_id):
+                await database.save(row.session_id, row.id, database.owners[row.id], "failed")
 
     def _bring_back_apart(self, session_id: str, key: str, last: int) -> None:
         """End what was begun here before a restart, and is nowhere else (rule 6)."""

@@ -75,7 +75,8 @@ class Row(NamedTuple):
 
     id: str
     """The key of its journal: each has one recording."""
-    app_id: str
+    session_id: str
+    app_id: str = APP
 
 
 class Database:
@@ -89,6 +90,7 @@ class Database:
         """The recordings of each session."""
         self.states: defaultdict[str, list[str]] = defaultdict(list)
         """What a receiver of webhooks is told of each recording, in order."""
+        self._session_of: dict[str, str] = {}
         self._dice = dice
 
     async def take(self, session_id: str, owner: Owner, *, held_by: Iterable[str]) -> int:
@@ -107,18 +109,19 @@ class Database:
     async def of_session(self, session_id: str, node: str) -> list[Row]:
         """Return the recordings of a session that a node has and that are not in the store."""
         await self._work()
-        its = self.of.get(session_id, ())
-        return [Row(each, APP) for each in its if self.owners[each].node == node and OVER.isdisjoint(self.states[each])]
-
-    def session_of(self, recording: str) -> str:
-        """Return the session of a recording."""
-        return next(session_id for session_id, its in self.of.items() if recording in its)
+        return self._unfinished(self.of.get(session_id, ()), node)
 
     async def of_node(self, node: str) -> list[Row]:
         """Return the recordings that a node has and that are not over."""
         await self._work()
-        owners = self.owners.items()
-        return [Row(each, APP) for each, owner in owners if owner.node == node and OVER.isdisjoint(self.states[each])]
+        return self._unfinished(self.owners, node)
+
+    def _unfinished(self, recordings: Iterable[str], node: str) -> list[Row]:
+        return [
+            Row(each, self._session_of[each])
+            for each in recordings
+            if self.owners[each].node == node and OVER.isdisjoint(self.states[each])
+        ]
 
     async def is_over(self, recording: str) -> bool:
         """Return whether a recording has its file in the store, or has none for good."""
@@ -131,6 +134,7 @@ class Database:
         known = self.owners.get(recording)
         if known is None:
             self.of[session_id].append(recording)
+            self._session_of[recording] = session_id
         elif known.node != owner.node and (known.epoch or 0) >= (owner.epoch or 0):
             return False
         self.owners[recording] = owner

@@ -16,11 +16,20 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.test_transcripts import copies, engine, over, recorded, transcript, voice
+from tests.acceptance.test_transcripts import (
+    asking,
+    copies,
+    engine,
+    over,
+    recorded,
+    said_by_callee,
+    shop,
+    transcript,
+)
 from tests.support.hearing import HEARD, Hearing
 from tests.support.nodes import cluster
 from tests.support.receiver import Answer, Received, Receiver
-from tests.support.recorder import Recorder, ServerProcess, Wall, recorder
+from tests.support.recorder import Recorder, Wall, recorder
 from tests.support.waiting import until
 from tests.support.weed import Weed
 
@@ -118,29 +127,12 @@ async def test_each_outcome_of_each_wish_is_told_once_over_failures_kills_and_wh
 
     async with (
         Receiver(answer) as receiver,
-        ServerProcess(
-            tmp_path,
-            transcription__engine="http",
-            transcription__nice=0,
-            transcription__url=receiver.url.replace("/hook", "/asr"),
-            transcription__allow_http=True,
-            transcription__allow_localhost=True,
-            webhooks__allow_http=True,
-            webhooks__allow_localhost=True,
-            admin_api_key="key-of-the-administrators",
-        ) as server,
+        asking(tmp_path, receiver) as server,
     ):
         client = await server.start()
-        app = {"webhook_url": receiver.url, "api_key": "the-key-of-the-shop-app", "events": [DONE, FAILED]}
-        head = {"X-Admin-API-Key": "key-of-the-administrators"}
-        assert (await client.http.post("/admin/apps/shop", json=app, headers=head)).status_code == 200
-        key = {"Authorization": f"Bearer {app['api_key']}"}
-        client.http.headers.update(key)
+        key = await shop(client, receiver, [DONE, FAILED])
         recording = await client.start("call-1")
-        async with client.connect(f"/media/pcm/call-1/a?token={app['api_key']}") as socket:
-            await socket.send(voice("callee").tobytes())
-            await client.until_received("call-1", 11_000)
-        recording = await client.until(recording)
+        recording = await said_by_callee(client, recording)
         path = f"/v1/recordings/{recording['id']}"
 
         waits = True

@@ -42,6 +42,7 @@ SAID = {
 """What each says, with the second in the file at which each word begins: eSpeak NG tells that of what it speaks
 (``espeakEVENT_WORD``); the turns begin and end as in the files, to the sample."""
 TURNS_S = {"caller": ((2.84, 5.48), (8.34, 10.74)), "callee": ((0.0, 2.55), (5.77, 8.05))}
+ADMIN_KEY, SHOP_KEY = "key-of-the-administrators", "the-key-of-the-shop-app"
 WORST_WORD_ERROR_RATE = 0.9
 """Measured: 0.66 to 0.79, of both legs together (docs/transcription.md); 0.81 on another machine."""
 FEWEST_FOUND = 6
@@ -169,6 +170,39 @@ async def test_the_spoken_call_of_the_demo_has_each_speakers_words_on_its_channe
     assert all("a: " in text or "<v a>" in text for text in texts)
 
 
+def asking(data_dir: Path, receiver: Receiver) -> ServerProcess:
+    """Return a server that has a receiver transcribe, and tells it of what comes."""
+    return ServerProcess(
+        data_dir,
+        transcription__engine="http",
+        transcription__nice=0,
+        transcription__url=receiver.url.replace("/hook", "/asr"),
+        transcription__allow_http=True,
+        transcription__allow_localhost=True,
+        webhooks__allow_http=True,
+        webhooks__allow_localhost=True,
+        admin_api_key=ADMIN_KEY,
+    )
+
+
+async def shop(client: Recorder, receiver: Receiver, events: list[str]) -> dict[str, str]:
+    """Make an app that hears of these events, and be it; return the header with its key."""
+    app = {"webhook_url": receiver.url, "api_key": SHOP_KEY, "events": events}
+    head = {"X-Admin-API-Key": ADMIN_KEY}
+    assert (await client.http.post("/admin/apps/shop", json=app, headers=head)).status_code == 200
+    key = {"Authorization": f"Bearer {SHOP_KEY}"}
+    client.http.headers.update(key)
+    return key
+
+
+async def said_by_callee(client: Recorder, recording: dict[str, Any]) -> dict[str, Any]:
+    """Have the shop's call say what the callee says; return its recording with its file."""
+    async with client.connect(f"/media/pcm/call-1/a?token={SHOP_KEY}") as socket:
+        await socket.send(voice("callee").tobytes())
+        await client.until_received("call-1", 11_000)
+    return await client.until(recording)
+
+
 async def test_a_server_that_is_killed_while_it_transcribes_does_it_once_after_the_restart_and_tells_it_once(
     tmp_path: Path,
 ) -> None:
@@ -184,29 +218,12 @@ async def test_a_server_that_is_killed_while_it_transcribes_does_it_once_after_t
 
     async with (
         Receiver(answer) as receiver,
-        ServerProcess(
-            tmp_path,
-            transcription__engine="http",
-            transcription__nice=0,
-            transcription__url=receiver.url.replace("/hook", "/asr"),
-            transcription__allow_http=True,
-            transcription__allow_localhost=True,
-            webhooks__allow_http=True,
-            webhooks__allow_localhost=True,
-            admin_api_key="key-of-the-administrators",
-        ) as server,
+        asking(tmp_path, receiver) as server,
     ):
         client = await server.start()
-        app = {"webhook_url": receiver.url, "api_key": "the-key-of-the-shop-app", "events": ["recording.transcribed"]}
-        head = {"X-Admin-API-Key": "key-of-the-administrators"}
-        assert (await client.http.post("/admin/apps/shop", json=app, headers=head)).status_code == 200
-        key = {"Authorization": f"Bearer {app['api_key']}"}
-        client.http.headers.update(key)
+        key = await shop(client, receiver, ["recording.transcribed"])
         recording = await client.start("call-1", transcription=True)
-        async with client.connect(f"/media/pcm/call-1/a?token={app['api_key']}") as socket:
-            await socket.send(voice("callee").tobytes())
-            await client.until_received("call-1", 11_000)
-        recording = await client.until(recording)
+        recording = await said_by_callee(client, recording)
         await until(lambda: asked)
         await server.end(signal.SIGKILL)
         await client.http.aclose()

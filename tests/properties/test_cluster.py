@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,18 @@ def broken(folder: Path, text: str) -> bool:
     return any(text in fault for seed in range(6) for fault in play(folder / str(seed), seed).faults)
 
 
+async def beside(world: World, fault: Coroutine[Any, Any, None]) -> World:
+    """Run a stage, and a fault beside it."""
+    failing = asyncio.create_task(fault)
+    await world.run()
+    await failing
+    return world
+
+
+async def nothing(*_: object) -> None:
+    """Do nothing, in the place of what a rule needs."""
+
+
 async def cut_from_the_engine(folder: Path) -> Figures:
     """Cut a node off from the engine alone, under calls of half a minute, for longer than orphans are left alone."""
     plan = Plan("cut", sessions=12, legs=12, length_s=30.0, lasts_s=2.0, slot_s=0.25, nodes=3, unsure=0.0)
@@ -83,10 +96,7 @@ async def cut_from_the_engine(folder: Path) -> Figures:
         await asyncio.sleep(20.0)
         world.core.cut_off("n0", False)
 
-    cutting = asyncio.create_task(cut())
-    figures = await world.run()
-    await cutting
-    return figures
+    return (await beside(world, cut())).figures
 
 
 def test_a_node_that_the_engine_alone_does_not_hear_of_keeps_its_calls_and_loses_them_if_it_is_not_asked(
@@ -96,10 +106,7 @@ def test_a_node_that_the_engine_alone_does_not_hear_of_keeps_its_calls_and_loses
     assert figures.faults == []
     assert figures.take_overs == 0
 
-    async def silence(*_: object) -> None:
-        return None
-
-    monkeypatch.setattr(Node, "ask_dead", silence)
+    monkeypatch.setattr(Node, "ask_dead", nothing)
     assert any("which answers" in fault for fault in run(cut_from_the_engine(tmp_path / "wrong")).faults)
 
 
@@ -117,10 +124,7 @@ async def killed_with_calls_that_another_claims(folder: Path) -> World:
         await asyncio.sleep(5.0)
         world._start_node("n0")
 
-    failing = asyncio.create_task(fail())
-    await world.run()
-    await failing
-    return world
+    return await beside(world, fail())
 
 
 def test_what_a_node_recorded_before_another_claimed_the_call_is_a_recording_of_its_own_after_a_restart(
@@ -142,10 +146,7 @@ def test_what_a_node_recorded_before_another_claimed_the_call_is_a_recording_of_
 def test_a_recording_whose_journal_died_with_its_node_before_any_of_it_was_in_a_tail_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def settle(*_: object) -> None:
-        return None
-
-    monkeypatch.setattr(Node, "_settle", settle)
+    monkeypatch.setattr(Node, "_settle", nothing)
     assert broken(tmp_path, "was told of as")
 
 
@@ -199,18 +200,12 @@ def test_an_owner_that_does_not_let_go_finishes_a_session_twice(
 def test_a_take_over_that_does_not_read_the_tail_loses_what_was_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def read_nothing(*_: object) -> None:
-        return None
-
-    monkeypatch.setattr(Joiner, "_read", read_nothing)
+    monkeypatch.setattr(Joiner, "_read", nothing)
     assert broken(tmp_path, "lost what was acknowledged")
 
 
 def test_a_session_that_nobody_releases_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def keep(*_: object) -> None:
-        return None
-
-    monkeypatch.setattr(Owners, "release", keep)
+    monkeypatch.setattr(Owners, "release", nothing)
     assert broken(tmp_path, "not settled")
 
 

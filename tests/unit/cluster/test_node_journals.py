@@ -91,6 +91,18 @@ class Engine:
             await asyncio.to_thread(writer.stop)
 
 
+async def take_as_soon_as_the_bucket_answers(engine: Engine, node: Node) -> None:
+    """Take the session while the bucket is away, which joins nothing; join its journal when it is back."""
+    engine.store.away = "away"
+    owned = node.owners.owner(SESSION)
+    assert owned is not None
+    ours = await node.owners.take(owned)
+    with pytest.raises(StoreError):
+        await node.joiner.join([ours])
+    engine.store.away = None
+    await node.joiner.join([ours])
+
+
 async def take(node: Node) -> Owned:
     """Take the session, and join its journal."""
     owned = node.owners.owner(SESSION)
@@ -217,14 +229,7 @@ async def test_without_the_bucket_a_journal_that_the_tail_has_not_from_its_begin
         await a.body.look()
         subject = next(iter(each for each in engine.log.subjects if engine.log.subjects[each]))
         del engine.log.subjects[subject][0]  # it has expired
-        engine.store.away = "away"
-        owned = b.owners.owner(SESSION)
-        assert owned is not None
-        ours = await b.owners.take(owned)
-        with pytest.raises(StoreError):
-            await b.joiner.join([ours])
-        engine.store.away = None
-        await b.joiner.join([ours])
+        await take_as_soon_as_the_bucket_answers(engine, b)
         assert b.content() == a.content()
 
 
@@ -238,14 +243,7 @@ async def test_a_journal_that_is_in_the_bucket_alone_waits_for_it_though_no_tail
             await a.body.look()
         await take(b)
         await b.owners.note_stored(SESSION)
-        engine.store.away = "away"
-        owned = c.owners.owner(SESSION)
-        assert owned is not None
-        ours = await c.owners.take(owned)
-        with pytest.raises(StoreError):
-            await c.joiner.join([ours])
-        engine.store.away = None
-        await c.joiner.join([ours])
+        await take_as_soon_as_the_bucket_answers(engine, c)
         assert c.content() == a.content()[:4], "of the segment that was sealed"
 
 
