@@ -56,6 +56,21 @@ class Found:
     tails: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Which part of the tail of each epoch was read, as ``note_joined`` takes it."""
 
+    def tell_holes(self, *, is_over: bool) -> None:
+        """Tell the log of what nobody has of journals; ``is_over``: each recording has its file.
+
+        Then nothing is lost: who had the session has died after the bucket's part had gone, before its entry.
+        """
+        for journal in () if is_over else self.joined.journals:
+            for hole in journal.holes:
+                log.error(
+                    "journal_has_hole",
+                    session_id=self.owned.session_id,
+                    journal=journal.key,
+                    first=hole.first,
+                    below=hole.below,
+                )
+
 
 @dataclass(slots=True)
 class _Reading:
@@ -183,15 +198,6 @@ class Joiner:
         joined = plan(owned, sources, batches)
         if stored is None and not _is_all_of(owned, joined):
             raise StoreError(f"the bucket does not answer, and the tail has not all of session {owned.session_id}")
-        for journal in joined.journals:
-            for hole in journal.holes:
-                log.error(
-                    "journal_has_hole",
-                    session_id=owned.session_id,
-                    journal=journal.key,
-                    first=hole.first,
-                    below=hole.below,
-                )
         found = Found(owned, joined, stored or ())
         for held in owned.held[:-1]:
             reading = readings.get((held.node, held.shard))

@@ -175,6 +175,8 @@ class TakeOvers:
         self.taken += 1
         await self._rows_are_ours(ours)
         found = await self._joins.join(ours)
+        rows = await self._until(lambda: self._rows.of_session(ours.session_id), ours.session_id)
+        found.tell_holes(is_over=not rows)
         while True:
             try:
                 joined = await self._owners.note_joined(ours.session_id, found.joined.starts, found.tails)
@@ -182,16 +184,14 @@ class TakeOvers:
                 await asyncio.sleep(RETRY_S)
             else:
                 break
-        apps: dict[str, list[str]] = {}
+        apps: dict[str, list[str]] = {row.app_id: [] for row in rows}
         for journal in found.joined.journals:
             apps.setdefault(found.apps[journal.key], []).append(journal.key)
             self._go_on(joined, journal.key, found, copied=journal.start.number - 1)
-        for row in await self._until(lambda: self._rows.of_session(ours.session_id), ours.session_id):
-            apps.setdefault(row.app_id, [])
         starts = {key: Position(start.segment, 0, start.number) for key, start in found.joined.starts.items()}
         taken = Taken(from_node=owned.node, to_node=self._node, epoch=ours.epoch, starts=starts)
-        task = asyncio.create_task(self._restore(ours.session_id, apps, taken), name="take over")
-        self._restoring[ours.session_id] = task
+        restoring = self._restore(ours.session_id, apps, taken)
+        self._restoring[ours.session_id] = asyncio.create_task(restoring, name="take over")
 
     def _go_on(self, joined: Owned, key: str, found: Found, *, copied: int) -> None:
         start = joined.holder.starts[key]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import structlog
+
 from tests.unit.cluster.support import batch
+from wavstream.cluster.joiner import Found
 from wavstream.cluster.joining import Hole, Joined, JoinedJournal, Piece, Stored, folder_of, plan, stored_of
 from wavstream.cluster.ownership import Held, Owned, Start
 from wavstream.cluster.tail_message import TailBatch
@@ -49,6 +52,17 @@ def test_what_nobody_has_is_a_hole() -> None:
         (4, 96, 100),
     ]
     assert one(plan(owned(None, None), stored[1:], [])).begins == 80
+
+
+def test_a_hole_is_told_unless_each_recording_of_the_session_has_its_file() -> None:
+    batches = [*tail(range(10), segment=1), *tail(range(20, 30), segment=3)]
+    session = owned(None, None)
+    found = Found(session, plan(session, [], batches), ())
+    with structlog.testing.capture_logs() as logs:
+        found.tell_holes(is_over=True)
+        assert logs == []
+        found.tell_holes(is_over=False)
+    assert [(each["event"], each["first"], each["below"]) for each in logs] == [("journal_has_hole", 10, 20)]
 
 
 def test_what_a_node_writes_that_has_lost_its_session_does_not_count() -> None:
