@@ -498,6 +498,8 @@ class Node:
             self.leases.needed.pop(journal.key, None)
             self.calls.pop(call.session_id, None)
             return
+        if self.calls.get(call.session_id) is not call:  # let go meanwhile: the database answers late
+            return
         if not is_stopped:
             journal.append_event(stop(int(self.now_s() * 1e6)))
             call.write()
