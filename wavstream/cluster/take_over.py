@@ -239,7 +239,7 @@ class TakeOvers:
             await self._look_at_own()
             now_s, live = asyncio.get_running_loop().time(), self._life.live()
             dead = [name for name in self._owners.counts() if name != self._node and name not in live]
-            self._orphans.see(dead, now_s)
+            self._orphans.see({name: [each.session_id for each in self._owners.of_node(name)] for name in dead}, now_s)
             to_ask = [name for name in self._orphans.to_ask(now_s) if any(self._left_by(name, live))]
             await asyncio.gather(*(self._ask_what_is_left(name) for name in to_ask))
             for name in dead:
