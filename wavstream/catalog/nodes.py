@@ -2,7 +2,7 @@
 
 1. A row says which node has the recording, and in which epoch of the session. Who takes a session over writes his own
    into the rows of those who had it before he does anything else (``take``). What another node began while it could not
-   know of them is that node's.
+   know of them is that node's, or is given (``give``).
 2. A row is written over only by the node that it names, or by one with a later epoch: what a node that lost the session
    without knowing it still writes changes nothing, and announces nothing.
 3. A node asks before it moves a file into its storage (``is_ours``), and looks after rows, files and uploads of its own
@@ -96,6 +96,24 @@ class Nodes:
             .values(node=owner.node, epoch=owner.epoch)
         )
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)
+
+    async def give(self, session_id: str, to: Owner) -> list[str]:
+        """Write into the unfinished rows that this node has of a session that another node has them; return their ids.
+
+        They were written here before it was heard that the other has it: ``take`` has not seen them.
+        """
+        statement = (
+            update(recordings)
+            .where(
+                _COLUMNS.session_id == session_id,
+                _COLUMNS.node == self.node,
+                or_(_COLUMNS.epoch.is_(None), _COLUMNS.epoch < to.epoch),
+                _COLUMNS.status.in_([each.value for each in Status if each.is_unfinished]),
+            )
+            .values(node=to.node, epoch=to.epoch)
+            .returning(_COLUMNS.id)
+        )
+        return await self._database.write(lambda connection: [*connection.execute(statement).scalars()])
 
     async def is_ours(self, recording: Recording) -> bool:
         """Return whether no other node has taken the recording (rule 3)."""

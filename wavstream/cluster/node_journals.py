@@ -17,6 +17,7 @@ from wavstream.catalog.nodes import Nodes as Rows
 from wavstream.cluster.body import Body
 from wavstream.cluster.copier import Copier
 from wavstream.cluster.engine import Log
+from wavstream.cluster.given_rows import Ask, GivenRows
 from wavstream.cluster.joiner import Joiner
 from wavstream.cluster.kept_aside import KeptAside
 from wavstream.cluster.node_life import NodeLife
@@ -39,6 +40,7 @@ class NodeJournals:
     """What a node does with journals, its own and those of others. Lives on the event loop."""
 
     take_overs: TakeOvers
+    given_rows: GivenRows
 
     def __init__(
         self,
@@ -84,11 +86,12 @@ class NodeJournals:
         sessions: Sessions,
         recovery: Recovery,
         ask_dead: AskDead,
+        ask: Ask,
         now_us: Callable[[], int],
     ) -> None:
         """Be told of what is recorded here, and decide what is published; before anything is.
 
-        ``ask_dead`` asks a node that counts as dead which sessions it has.
+        ``ask_dead`` asks a node that counts as dead which sessions it has, ``ask`` one that lives.
         """
         catalog.recordings.are_of(self._rows)
         catalog.uploads.are_of(self._node)
@@ -122,6 +125,13 @@ class NodeJournals:
             ask_dead=ask_dead,
             now_us=now_us,
         )
+        self.given_rows = GivenRows(
+            owners=self._owners,
+            rows=self._rows,
+            recovery=recovery,
+            busy=lambda: self.take_overs.busy,
+            ask=ask,
+        )
         recovery.ask_first(self.take_overs.ask, is_joined_later=self.take_overs.is_joined_later)
         sessions.slot_of = partial(shard_of, shards=self._settings.shards)
 
@@ -133,6 +143,7 @@ class NodeJournals:
     async def stop(self) -> None:
         """Copy what was written, then nothing more."""
         if hasattr(self, "take_overs"):
+            await self.given_rows.stop()
             await self.take_overs.stop()
         await self.copier.flush(FLUSH_S)
         await self.copier.stop()

@@ -158,6 +158,16 @@ class Recovery:
         finally:
             self._sessions.attach(app_id, session_id, self._clock.now_us())
 
+    async def take_rows(self, recording_ids: Sequence[str]) -> None:
+        """Settle rows that another node has written of sessions that are ours, and that no journal here tells of."""
+        for recording_id in recording_ids:
+            row = await self._recordings.get(recording_id)
+            if row is None or not row.status.is_unfinished or row.id in self._journaled:
+                continue
+            session = self._sessions.find(row.app_id, row.session_id)
+            if session is None or row.id not in session.recordings.by_id:
+                await self._settle(row)
+
     def let_in(self, session_id: str) -> None:
         """Let in the streams of any app that have waited for the session."""
         self._sessions.attach(ANY, session_id, self._clock.now_us())

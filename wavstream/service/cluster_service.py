@@ -32,7 +32,8 @@ from wavstream.catalog.once_lock import OnceLock
 from wavstream.catalog.postgres_place import PostgresPlace
 from wavstream.cluster import preamble
 from wavstream.cluster.engine import EngineAway
-from wavstream.cluster.hand_overs import NodeUnavailable
+from wavstream.cluster.given_rows import ROWS_GIVEN
+from wavstream.cluster.hand_overs import NodeUnavailable, number_of
 from wavstream.cluster.jetstream import JetStream
 from wavstream.cluster.load import place_for
 from wavstream.cluster.membership import NodeState
@@ -184,8 +185,10 @@ class ClusterService:
             sessions=sessions,
             recovery=recovery,
             ask_dead=self._ask_dead,
+            ask=lambda name, question, body: self.nodes.ask(number_of(name), question, body),
             now_us=now_us,
         )
+        self.nodes.answers(ROWS_GIVEN, self.journals.given_rows.answer)
         self.nodes.takes_over_by(self.journals.take_overs.take)
 
     async def _ask_dead(self, name: str) -> set[str] | None:

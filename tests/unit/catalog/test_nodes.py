@@ -90,6 +90,22 @@ async def test_a_take_over_leaves_a_node_what_it_began_without_having_had_the_se
     assert await a.catalog.recordings.save(finished())
 
 
+async def test_what_was_written_before_a_take_over_was_heard_of_is_given_as_far_as_it_is_not_finished(
+    nodes: tuple[Node, Node],
+) -> None:
+    a, b = nodes
+    session_id = running().session_id
+    a.believes[session_id] = Owner("a", 1)
+    assert await b.rows.take(session_id, Owner("b", 2), held_by=("a", "b")) == 0
+    await a.catalog.recordings.add(running("late"))
+    await a.catalog.recordings.add(finished("here"))
+    assert await a.rows.give(session_id, Owner("b", 2)) == ["late"]
+    assert [each.id for each in await b.rows.of_session(session_id)] == ["late"]
+    assert [each.id for each in await a.rows.of_session(session_id)] == ["here"]
+    assert await a.rows.give(session_id, Owner("b", 2)) == []
+    assert await b.rows.give(session_id, Owner("b", 2)) == [], "nobody gives to himself"
+
+
 async def test_each_node_looks_after_its_own_rows_and_files(nodes: tuple[Node, Node]) -> None:
     a, b = nodes
     await a.catalog.recordings.save(running("r1"))

@@ -853,6 +853,25 @@ async def test_a_row_that_was_taken_from_another_node_without_its_journal_has_fa
     assert (await harness.row(other)).status is Status.ONGOING
 
 
+async def test_a_row_that_another_node_gives_begins_where_its_session_streams_and_fails_if_it_had_begun(
+    harness: RecorderHarness,
+) -> None:
+    await harness.recover()
+    stream = harness.sessions.open_stream(introduction(), app_id="default", handle=Handle(), now_us=at(101))
+    assert isinstance(stream, Stream)
+    asked, begun = a_recording(), replace(a_started_recording(), id="begun", session_id="call-77")
+    for recording in (asked, begun):
+        await harness.catalog.recordings.add(recording)
+
+    for _ in range(2):  # the answer to the first was lost
+        await harness.recovery.take_rows([asked.id, begun.id, "unknown"])
+        await harness.settled()
+
+    assert (await harness.row(asked)).status is Status.ONGOING
+    row = await harness.row(begun)
+    assert (row.status, row.end_reason) == (Status.FAILED, EndReason.FAILED)
+
+
 @pytest.mark.parametrize("status", [Status.ACCEPTED, Status.ONGOING, Status.PAUSED, Status.COMPLETED])
 async def test_a_row_that_is_older_than_its_file_is_available_as_the_sidecar_tells(
     harness: RecorderHarness, status: Status
