@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from tests.acceptance.test_take_over import until_copied
 from tests.support.nodes import Cluster, cluster, owner_of
-from tests.support.processes import start
+from tests.support.processes import entered, start
 from tests.support.recorder import hear
+from tests.support.small_disk import needs_a_small_disk, small_disk
 from tests.support.speech import noise
 from tests.support.talking import RATE_HZ, say
 from tests.support.waiting import WAIT_S, until
@@ -157,3 +159,42 @@ def has(channel: NDArray[np.int16], words: NDArray[np.int16]) -> bool:
 
 async def has_stage(nodes: Cluster, name: str) -> bool:
     return "wavstream_drain_stage 1.0" in (await nodes[name].http.get("/metrics")).text
+
+
+@needs_a_small_disk
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("end", ["drain", "SIGTERM", "SIGKILL"])
+async def test_a_node_that_goes_on_a_full_disk_leaves_the_next_all_that_was_said(
+    tmp_path: Path, weed: Weed, end: str
+) -> None:
+    (tmp_path / "a").mkdir()
+    with small_disk(tmp_path / "a", size_bytes=48 << 20) as disk:
+        async with cluster(tmp_path, weed, "a", "b", starts=False, **WHATEVER_THE_LOAD) as (nodes, _):
+            nodes.nodes["a"] = node = nodes.made("a", limits__min_free_bytes=1 << 20)
+            node.enter = disk.enter
+            nodes.clients["a"] = await node.start()
+            await nodes.start("b")
+            caller = Caller(nodes, 0)
+            recording = await nodes["a"].start(caller.session_id)
+            await caller.speak()
+            disk.fill()
+            for _ in range(3):
+                await caller.speak()
+            await until_copied(nodes["a"])
+            if end == "SIGKILL":
+                await nodes.kill("a")
+            elif end == "SIGTERM":
+                assert await nodes.stop("a") == 0
+            else:
+                words = ("drain", "--wait", "0", "--stop")
+                command = await entered(*disk.enter, words=words, environment=nodes.environment("a"))
+                assert await command.wait() == 0
+                assert await ended(nodes, "a") == 0
+            await caller.speak()
+            await nodes["b"].act(recording, "stop")
+            await caller.hang_up()
+            file = await fetched(nodes, await nodes["b"].until(recording))
+
+    samples, _ = hear(file)
+    assert [has(samples[:, 0], words) for words in caller.said] == [True] * 5
+    assert not any("Traceback" in line or "could not be written" in line for line in node.last_words)

@@ -7,8 +7,8 @@ deadline is the command's own, so no clocks are compared, and a command that is 
 
 from __future__ import annotations
 
+import errno
 import http.client
-import os
 import time
 from contextlib import suppress
 from typing import NamedTuple
@@ -16,10 +16,10 @@ from typing import NamedTuple
 from rich.console import Console
 
 from wavstream.cli.health import get
-from wavstream.errors import OperatorError, WavstreamError
+from wavstream.errors import DiskFull, OperatorError, WavstreamError
 from wavstream.model.hosts import UNIX, reached_at
 from wavstream.service.data_folder import DataFolder
-from wavstream.service.drain import Stage
+from wavstream.service.drain import Stage, ask
 from wavstream.settings import Settings
 
 LOOK_S = 0.5
@@ -92,16 +92,17 @@ class Draining:
     # ---- the server --------------------------------------------------------------------------------------------
 
     def _ask(self, stage: Stage) -> None:
-        fresh = self._folder.drain.with_suffix(".new")
         try:
-            fresh.write_text(f"{stage.word}\n", "ascii")
-            os.replace(fresh, self._folder.drain)
+            ask(self._folder.drain, stage)
             self._folder.keep_owner()
         except OSError as error:
-            fresh.unlink(missing_ok=True)
-            raise OperatorError(
-                f"{self._folder.drain} cannot be written ({error.strerror}): run this as the user of the server"
-            ) from error
+            told = f"{self._folder.drain} cannot be written ({error.strerror})"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(
+                    f"{told}: free space on its disk, or end the server with SIGTERM"
+                    f"{', which hands its sessions over too' if self._has_others else ''}"
+                ) from error
+            raise OperatorError(f"{told}: run this as the user of the server") from error
 
     def _wait_until_empty(self, stage: Stage, wait_s: float) -> Left | None:
         """Return None when the server is at the stage and nothing is left; what is, if that takes longer."""

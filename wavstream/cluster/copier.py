@@ -1,7 +1,8 @@
 """Copies what is written to the journals here into the tails of the cluster: the shell of ``tail``.
 
 1. The writer's thread only puts batches into a queue (``put``), and wakes the loop once for all of them. The loop hands
-   them to their shards every ``GATHER_S``, at once where one has an event, so that a message is made for many.
+   them to their shards every ``GATHER_S``, at once where one has an event, so that a message is made for many. What the
+   disk refuses comes before it is written (``put_unwritten``), and again until its shard has taken it.
 2. Each shard has a task, which publishes what its ``ShardTail`` gives, one message at a time. Where another has written
    to the subject it reads what, and goes on behind it.
 3. Who waits for a batch (``when_copied``) is told when it is in the tail, or after ``ANSWER_S``, or at once while the
@@ -47,6 +48,8 @@ class _Known(NamedTuple):
     app_id: str
     epoch: int
     shard: int
+    journal: Journal | None = None
+    """Once something of it was put."""
 
 
 @dataclass(slots=True)
@@ -83,7 +86,7 @@ class Copier:
         self._tail_age_s = tail_age_s
         self._room = Room(tail_bytes)
         self._loop = asyncio.get_running_loop()
-        self._came: deque[tuple[Journal, int, int, bytes, bool]] = deque()
+        self._came: deque[tuple[Journal, int, int, bytes, bool, bool]] = deque()
         self._is_woken = False
         self._gathering: asyncio.TimerHandle | None = None
         self._shards: dict[int, _Shard] = {}
@@ -109,7 +112,19 @@ class Copier:
 
     def put(self, journal: Journal, segment: int, number: int, payload: bytes, has_event: bool) -> None:
         """Take a batch that is in its file; called by the writer's thread, for every batch (rule 1)."""
-        self._came.append((journal, segment, number, payload, has_event))
+        self._put(journal, segment, number, payload, has_event, True)
+
+    def put_unwritten(self, journal: Journal, segment: int, number: int, payload: bytes, has_event: bool) -> bool:
+        """Take a batch that the disk refuses; return False if there is no room; called by the writer's thread."""
+        if self._room.is_short:
+            return False
+        self._put(journal, segment, number, payload, has_event, False)
+        return True
+
+    def _put(
+        self, journal: Journal, segment: int, number: int, payload: bytes, has_event: bool, is_written: bool
+    ) -> None:
+        self._came.append((journal, segment, number, payload, has_event, is_written))
         if has_event or not self._is_woken:
             self._is_woken = True
             self._loop.call_soon_threadsafe(self._gather if has_event else self._gather_soon)
@@ -206,14 +221,18 @@ class Copier:
         came = self._came
         woken: dict[_Shard, None] = {}
         while came:
-            journal, segment, number, payload, has_event = came.popleft()
-            known = self._known.get(journal.key) or self._learn(journal)
+            journal, segment, number, payload, has_event, is_written = came.popleft()
+            known = None if journal.is_let_go else self._known.get(journal.key) or self._learn(journal)
             if known is None:
                 continue
+            if known.journal is not journal:
+                known = self._known[journal.key] = known._replace(journal=journal)
             shard = self._shard(known.shard)
-            shard.tail.add(
-                TailBatch(journal.key, known.app_id, known.session_id, segment, number, known.epoch, has_event, payload)
+            batch = TailBatch(
+                journal.key, known.app_id, known.session_id, segment, number, known.epoch, has_event, payload
             )
+            if shard.tail.add(batch, is_written=is_written) and not is_written:
+                journal.given_below = number + 1
             woken[shard] = None
         for shard in woken:
             shard.woken.set()
@@ -241,6 +260,8 @@ class Copier:
 
     def _tell(self, copied: Iterable[Copied]) -> None:
         for key, through in copied:
+            if (known := self._known.get(key)) is not None and known.journal is not None:
+                known.journal.copied_below = through + 1
             if waiting := self._waiting.pop(key, None):
                 self._waiting[key] = [each for each in waiting if each[0] > through]
                 for number, then in waiting:

@@ -26,8 +26,16 @@ import structlog
 from wavstream.cluster.engine import ANSWER_S, EngineAway, Log
 from wavstream.cluster.joining import FOLDER, Joined, JoinedJournal, Stored, folder_of, plan, stored_of
 from wavstream.cluster.ownership import Held, Owned, hash_of, tail_subject
-from wavstream.cluster.tail import stored_through_of
-from wavstream.cluster.tail_message import Contents, Fence, Pieces, TailBatch, UnknownMessage, pack_fence, unpack
+from wavstream.cluster.tail_message import (
+    Contents,
+    Fence,
+    Pieces,
+    TailBatch,
+    UnknownMessage,
+    pack_fence,
+    stored_through_of,
+    unpack,
+)
 from wavstream.errors import StoreError
 from wavstream.journal.raw_batches import RawBatch, numbers_of, raw_batches
 from wavstream.journal.segment_reader import read_header_of

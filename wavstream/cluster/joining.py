@@ -153,9 +153,11 @@ def _join(owned: Owned, key: str, sources: _Sources) -> JoinedJournal:
         if (limit is None or batch.number < limit) and not had.has_all(batch.number, batch.number + 1):
             batches[batch.number] = batch
     taken = tuple(batches[number] for number in sorted(batches))
+    stored = tuple(pieces)
     for batch in taken:
         had.add(batch.number, batch.number + 1)
-        pieces.append(Piece(batch.segment, batch.number, batch.number + 1, None))
+        least = max((piece.segment for piece in stored if piece.first < batch.number), default=0)  # rule 6
+        pieces.append(Piece(max(batch.segment, least), batch.number, batch.number + 1, None))
     pieces.sort(key=lambda piece: (piece.segment, piece.first))
     starts = [start for _, start in starts_of(owned, key)]
     ends = [Start(piece.segment + 1, piece.below) for piece in pieces]

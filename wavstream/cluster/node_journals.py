@@ -1,6 +1,6 @@
 """The journals of one node in its cluster, put together: copied, uploaded, taken over, kept aside.
 
-``service`` makes it before the journal's writer, which hands it what it writes (``copier.put``), and attaches the rest
+``service`` makes it before the journal's writer, which hands it what it writes (``copier``), and attaches the rest
 once that is there.
 """
 

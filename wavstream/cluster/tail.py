@@ -14,6 +14,9 @@
    processes wrote here, counts as needed until it is known that it is not: whoever reads it may die too.
 6. A journal counts as copied up to a batch if the tail or the bucket has each of its batches up to there.
 7. A batch whose number was added before is a copy (a failed sync has had it written again), and is passed over.
+8. What the disk does not take may come before it is written (``journal.copies``). Nobody can read that back, so it is
+   taken if nothing before it is missing here and there is room; else it comes again. Where it is written then is not
+   known: it may be a later segment than the one that it says, so what the bucket has is told by numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +28,16 @@ from typing import NamedTuple
 
 from wavstream.cluster.engine import Logged
 from wavstream.cluster.ownership import hash_of
-from wavstream.cluster.tail_message import Fence, TailBatch, UnknownMessage, cut, item_bytes, pack, room_of, unpack
+from wavstream.cluster.tail_message import (
+    Fence,
+    TailBatch,
+    cut,
+    fence_in,
+    item_bytes,
+    pack,
+    room_of,
+    stored_through_of,
+)
 
 
 class Message(NamedTuple):
@@ -77,13 +89,24 @@ class Room:
 
 
 @dataclass(slots=True)
+class _Unsealed:
+    """A segment of which the subject has something that the bucket has not."""
+
+    segment: int
+    first: int
+    """The sequence of the first message that has something of it."""
+    last: int
+    """The number of the last batch of it."""
+
+
+@dataclass(slots=True)
 class _Tailed:
     """A journal, as far as the tail knows it. What comes is counted by the numbers of batches, the last of each."""
 
     session_hash: str
     epoch: int
     newest: int
-    """Written to the local journal."""
+    """Written to the local journal, or kept here (rule 8)."""
     kept: int
     """In the queue or behind it, or in the bucket."""
     acked: int
@@ -94,8 +117,8 @@ class _Tailed:
     """Where what could not be read back begins: copied is what is before it, until the bucket has more (rule 6)."""
     segment: int = 1
     """In which the first batch behind ``kept`` lies, or a later one, where it is behind."""
-    unsealed: deque[tuple[int, int]] = field(default_factory=deque)
-    """Segments that the bucket has not, each with the sequence of the first message that has something of it."""
+    unsealed: deque[_Unsealed] = field(default_factory=deque)
+    """Segments that the bucket has not."""
 
     @property
     def is_behind(self) -> bool:
@@ -142,21 +165,28 @@ class ShardTail:
 
     # ---- what is written here --------------------------------------------------------------------------------------
 
-    def add(self, batch: TailBatch) -> None:
-        """Take a batch that was written to the local journal, in the order of its writing."""
+    def add(self, batch: TailBatch, *, is_written: bool = True) -> bool:
+        """Take a batch of the local journal, in the order of its writing; return False if it has to come again.
+
+        ``is_written``: it is in its file. Else it is taken only if it can be kept at once (rule 8).
+        """
         journal = self._journals.get(batch.key)
         if journal is None or journal.epoch < batch.epoch:
             before = batch.number - 1
             journal = self._begin(batch.key, batch.session_id, batch.epoch, newest=before, copied=before)
         elif batch.number <= journal.newest or batch.epoch < journal.epoch:
-            return  # rule 7
-        was_behind, journal.newest = journal.is_behind, batch.number
+            return True  # rule 7
+        was_behind, has_room = journal.is_behind, self._has_room(batch)
+        if not is_written and (was_behind or not has_room or batch.number > journal.newest + 1):
+            return False
+        journal.newest = batch.number
         if was_behind:
-            return
-        if self._has_room(batch):
+            return True
+        if has_room:
             self._keep(journal, batch)
         else:
             journal.segment = batch.segment  # rule 4
+        return True
 
     def goes_on(self, key: str, session_id: str, epoch: int, *, segment: int, number: int, copied: int) -> None:
         """Note a journal that goes on here in a new epoch, and what of it is nowhere but here.
@@ -177,7 +207,7 @@ class ShardTail:
         journal = self._journals.get(key)
         if journal is None:
             return None
-        while journal.unsealed and journal.unsealed[0][0] <= segment:
+        while journal.unsealed and journal.unsealed[0].last <= number:  # rule 8
             journal.unsealed.popleft()
             self._is_stored_stale = True
         before, journal.stored = journal.copied, max(journal.stored, number)
@@ -197,7 +227,7 @@ class ShardTail:
             if journal.epoch < epoch and journal.session_hash == session_hash:
                 del self._journals[key]
                 if journal.unsealed:
-                    first = journal.unsealed[0][1]
+                    first = journal.unsealed[0].first
                     self._needed[session_hash] = min(first, self._needed.get(session_hash, first))  # rule 5
 
     def freed(self, session_hash: str) -> None:
@@ -231,8 +261,10 @@ class ShardTail:
             journal = self._current(batch)
             if journal is None:
                 continue
-            if batch.number > journal.stored and (not journal.unsealed or journal.unsealed[-1][0] < batch.segment):
-                journal.unsealed.append((batch.segment, sequence))
+            if batch.number > journal.stored:
+                if not journal.unsealed or journal.unsealed[-1].segment < batch.segment:
+                    journal.unsealed.append(_Unsealed(batch.segment, sequence, batch.number))
+                journal.unsealed[-1].last = batch.number
             if not batch.missing:
                 journal.acked = batch.number
                 copied[batch.key] = journal.copied
@@ -262,7 +294,7 @@ class ShardTail:
             told = stored_through_of(logged.payload)
             if not self._is_begun:
                 self._stored_through = max(self._stored_through, told)
-            if (fence := _fence_in(logged.payload)) is not None:
+            if (fence := fence_in(logged.payload)) is not None:
                 fences.append(fence)
                 for session_hash, epoch in fence.sessions.items():
                     self.lost(session_hash, epoch)
@@ -361,23 +393,7 @@ class ShardTail:
         """Return up to where nothing is left that only the subject has (rule 5)."""
         if self._is_stored_stale:
             self._is_stored_stale = False
-            needed = [journal.unsealed[0][1] for journal in self._journals.values() if journal.unsealed]
+            needed = [journal.unsealed[0].first for journal in self._journals.values() if journal.unsealed]
             needed.extend(self._needed.values())
             self._stored_through = max(self._stored_through, min(needed, default=self._after + 1) - 1)
         return self._stored_through
-
-
-def stored_through_of(payload: bytes) -> int:
-    """Return up to where a message tells that its subject has nothing that is not in the bucket (rule 5)."""
-    try:
-        return unpack(payload).stored_through
-    except UnknownMessage:
-        return 0
-
-
-def _fence_in(payload: bytes) -> Fence | None:
-    try:
-        contents = unpack(payload) if payload[:1] == b"{" else None
-    except UnknownMessage:
-        return None
-    return contents if isinstance(contents, Fence) else None

@@ -138,6 +138,23 @@ def unpack(message: bytes) -> Contents | Fence:
         raise UnknownMessage(f"a message of the tail is cut short or damaged: {error}") from error
 
 
+def stored_through_of(payload: bytes) -> int:
+    """Return up to where a message tells that its subject has nothing that is not in the bucket (rule 2)."""
+    try:
+        return unpack(payload).stored_through
+    except UnknownMessage:
+        return 0
+
+
+def fence_in(payload: bytes) -> Fence | None:
+    """Return the fence that a message is; None: it is none."""
+    try:
+        contents = unpack(payload) if payload[:1] == b"{" else None
+    except UnknownMessage:
+        return None
+    return contents if isinstance(contents, Fence) else None
+
+
 def _items(message: bytes) -> list[TailBatch]:
     found: list[TailBatch] = []
     at, end = _HEAD.size, len(message)

@@ -33,8 +33,11 @@ class Journal:
         "_segment_limit_bytes",
         "app_id",
         "append",
+        "copied_below",
         "file",
         "first_number",
+        "given_below",
+        "is_let_go",
         "key",
         "loop_segment",
         "next_number",
@@ -78,6 +81,12 @@ class Journal:
         """Of the next batch; used by the writer alone."""
         self.first_number = number
         """Of the first batch that is not deleted; used by the writer alone."""
+        self.given_below = number
+        """What the disk refuses is waiting to be copied up to this number; set by whoever copies."""
+        self.copied_below = number
+        """The number up to which all is copied; set by whoever copies."""
+        self.is_let_go = False
+        """Whether another node has the session: nothing more of this is to be copied."""
         self.loop_segment = segment
         """What the loop calls the segment that is written; used by the writer alone."""
         self.shift = 0

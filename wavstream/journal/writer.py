@@ -24,7 +24,8 @@ from pathlib import Path
 
 import structlog
 
-from wavstream.errors import DependencyError, InternalError, OperatorError
+from wavstream.errors import InternalError, OperatorError
+from wavstream.journal.copies import Copies, are_copied, offer_unwritten, tell_unwritten
 from wavstream.journal.journal import SEGMENT_BYTES, Action, Journal, call_safely
 from wavstream.journal.segments import SegmentFile, WriteAt, delete_segments, segment_path
 from wavstream.journal.set_aside import SetAside
@@ -40,9 +41,6 @@ HANGS_S = 5.0
 _FIRST_RETRY_S = 0.05
 _LAST_RETRY_S = 1.0
 _WHAT_TO_DO = "free space on the disk, or repair it; writing is retried until it succeeds"
-
-Copy = Callable[[Journal, int, int, bytes, bool], None]
-"""Takes a written batch: journal, segment, number, payload, whether it holds an event. It must not raise."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,14 +61,13 @@ class JournalWriter:
         flush: Flush | None = None,
         keep_bytes: int = KEEP_BYTES,
         removals: Removals | None = None,
-        copy: Copy | None = None,
+        copies: Copies | None = None,
     ) -> None:
         """Prepare the threads; ``start`` starts them.
 
         ``on_written`` is called with journals whose earlier submissions are in their files, where a reader finds them.
         ``on_pressure`` is called with True when the queue is full, in the loop's thread, by the submission that filled
-        it; with False when half of it is written, in either thread. ``copy`` is handed each batch that
-        was written, with its segment, in the writer thread; None: nobody copies.
+        it; with False when half of it is written, in either thread. ``copies``: who copies; None: nobody does.
         """
         self.folder = folder
         self._removals = removals or Removals()
@@ -84,7 +81,7 @@ class JournalWriter:
         self._sync = FolderSync(
             folder, interval_s=sync_interval_s, write_again=self._write_again, flush=flush, keep_bytes=keep_bytes
         )
-        self._copy = copy
+        self._copies = copies
         self._unsafe: queue.SimpleQueue[Unsynced] = queue.SimpleQueue()
         """What a failed sync may have lost."""
         # Each counter has one thread that changes it, so neither needs a lock.
@@ -99,7 +96,9 @@ class JournalWriter:
         self._in_hand_since_s: float | None = None
         self._retry_s = _FIRST_RETRY_S
         self._retry_at = 0.0
-        self._give_up_at: float | None = None
+        self.is_stopped = False
+        """Whether it takes nothing more."""
+        self._give_up_at = 0.0
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
 
     @property
@@ -191,8 +190,8 @@ class JournalWriter:
         self._submit_actions(journal, partial(self._close, journal), go, partial(call_safely, then))
 
     def stop(self, *, timeout_s: float = 10.0) -> None:
-        """Write all submissions, sync, end the threads; block for it. Raise DependencyError if the disk refuses."""
-        self._give_up_at = time.monotonic() + timeout_s
+        """Write what nobody has copied, sync, end the threads; block for it. Raise DependencyError if some is lost."""
+        self.is_stopped, self._give_up_at = True, time.monotonic() + timeout_s
         self._jobs.put(None)
         self._thread.join(timeout_s + _LAST_RETRY_S)
         self._sync.stop(timeout_s=timeout_s)
@@ -201,9 +200,7 @@ class JournalWriter:
             self._sync.sync()
         self._sync.close()
         if self.queued_bytes:
-            raise DependencyError(
-                f"{self.queued_bytes} bytes of journals in {self.folder} could not be written: {_WHAT_TO_DO}"
-            ) from self._failing
+            tell_unwritten(self.folder, self._stuck, waiting_bytes=self.queued_bytes, error=self._failing)
 
     # ---- the loop's side -----------------------------------------------------------------------------------------
 
@@ -214,7 +211,7 @@ class JournalWriter:
         self._put([journal])
 
     def _put(self, job: Sequence[Journal]) -> None:
-        if self._give_up_at is not None:
+        if self.is_stopped:
             raise InternalError("the journal writer was stopped before its sessions")
         self._jobs.put(job)
 
@@ -247,10 +244,11 @@ class JournalWriter:
                 break
             self._write_unsafe()
             self._write_urgent()
+            offer_unwritten((journal for journal in job if journal in self._stuck), self._copies)
             self._write_all([journal for journal in job if journal not in self._stuck])
             if self._stuck and not self._until_retry_s():
                 self._retry()
-        while self._stuck and time.monotonic() < (self._give_up_at or 0.0):
+        while not are_copied(self._stuck) and time.monotonic() < self._give_up_at:
             time.sleep(self._until_retry_s())
             self._retry()
 
@@ -319,6 +317,7 @@ class JournalWriter:
             if not self._stuck:
                 self._retry_at = time.monotonic() + self._retry_s
             self._stuck[journal] = None
+            offer_unwritten((journal,), self._copies)
             return False
         finally:
             self._in_hand_since_s = None
@@ -340,8 +339,8 @@ class JournalWriter:
         file.write(number, payload, is_twice=has_event)
         journal.written = file.position
         self._sync.written(file.path, journal, (number, payload, has_event))
-        if self._copy is not None:
-            self._copy(journal, file.position.segment, number, payload, has_event)
+        if self._copies is not None:
+            self._copies.put(journal, file.position.segment, number, payload, has_event)
 
     def _begin_segment(self, journal: Journal) -> None:
         """Begin a segment between two of the loop."""

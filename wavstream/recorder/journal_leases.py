@@ -135,7 +135,10 @@ class JournalLeases:
             self._stored.add(recording_id)
 
     def let_go(self, session_id: str, *, then: Callable[[Journal], None]) -> None:
-        """End all leases of a session that another node has; ``then`` is told each closed journal, by the writer."""
+        """End all leases of a session that another node has; ``then`` is told each closed journal, by the writer.
+
+        Once the writer is stopped nobody is told: the next start finds these journals, and whose they are.
+        """
         for key, leased in [*self._leased.items()]:
             if leased.journal.session_id != session_id:
                 continue
@@ -146,7 +149,9 @@ class JournalLeases:
                 if timer is not None:
                     timer.cancel()
             del self._leased[key]
-            self._writer.close(leased.journal, then=partial(then, leased.journal))
+            leased.journal.is_let_go = True
+            if not self._writer.is_stopped:
+                self._writer.close(leased.journal, then=partial(then, leased.journal))
 
     def release(self, recording_id: str) -> None:
         """End the recording's lease: delete what nobody else needs."""

@@ -36,7 +36,7 @@ def cluster_metrics(
         text = "1 while NATS does not answer this node, or takes nothing of its journals."
         is_away = float(engine.is_away or bool(journals.copier.away_s))
         yield MetricSample("wavstream_cluster_engine_away", text, is_away)
-        text = "Bytes of journals in memory that NATS has not taken yet."
+        text = "Bytes of journals in memory that NATS has not taken yet; not what a frozen disk holds up."
         yield MetricSample("wavstream_cluster_tail_bytes", text, journals.copier.waiting_bytes)
         text = "Messages of journals that NATS has taken."
         messages = journals.copier.counts.messages

@@ -1,7 +1,8 @@
 """A server that is drained: it takes nothing new, and what it has goes on to its end, or to another node.
 
 Who may drain it is who may write its data folder: ``wavstream drain`` writes there, into a file of one word, how far
-the drain is to be, and each worker looks at it. Nobody is asked for a key, and no port is opened for it.
+the drain is to be, and each worker looks at it. Nobody is asked for a key, and no port is opened for it. On a full disk
+the word stands in a link, as that to which it leads: a link so short takes no room (docs/decisions/0020).
 
 1. ``drain``: no session begins (``sessions.load``, rule 5), ``/readyz`` says why. All that has begun is recorded and
    finished, and legs come back.
@@ -18,7 +19,10 @@ How far it is stands in ``/metrics``, of all workers together, for the command a
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 
@@ -31,6 +35,8 @@ from wavstream.sessions.registry import Sessions
 
 LOOK_S = 0.5
 _MAX_BYTES = 64
+_LINK = "asked:"
+"""Before the word in a link, so that it leads nowhere: a link ``drain`` to ``drain`` would be one to itself."""
 
 log = structlog.get_logger(__name__)
 
@@ -52,11 +58,33 @@ class Stage(IntEnum):
 def asked(file: Path) -> Stage:
     """Return the stage that the file asks for; NONE if there is none, or it says nothing known. Raise OSError."""
     try:
-        with file.open("rb") as opened:
-            word = opened.read(_MAX_BYTES).strip().decode("ascii", "replace")
+        word = os.readlink(file).removeprefix(_LINK) if file.is_symlink() else _word_in(file)
     except FileNotFoundError:
         return Stage.NONE
     return next((stage for stage in Stage if stage.word == word), Stage.NONE)
+
+
+def ask(file: Path, stage: Stage) -> None:
+    """Ask for a stage, also on a full disk; raise OSError."""
+    fresh = file.with_suffix(".new")
+    try:
+        try:
+            fresh.write_text(f"{stage.word}\n", "ascii")
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(f"{_LINK}{stage.word}")
+        os.replace(fresh, file)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
+
+
+def _word_in(file: Path) -> str:
+    with file.open("rb") as opened:
+        return opened.read(_MAX_BYTES).strip().decode("ascii", "replace")
 
 
 def end_drain(file: Path) -> None:

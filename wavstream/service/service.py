@@ -279,7 +279,7 @@ class Service:
             segment_bytes=settings.journal.segment_bytes,
             sync_interval_s=settings.journal.sync_interval_s,
             removals=removals,
-            copy=None if self.cluster is None else self.cluster.journals.copier.put,
+            copies=None if self.cluster is None else self.cluster.journals.copier,
         )
         self._writer.start()
         self._closing.push_async_callback(asyncio.to_thread, self._writer.stop)

@@ -132,3 +132,10 @@ def test_a_name_tells_what_a_segment_has() -> None:
     assert stored_of("k_1-000012.wsj") is None
     assert stored_of(stored.name + ".tmp") is None
     assert folder_of("s").startswith(".journals/")
+
+
+def test_a_batch_that_says_too_early_a_segment_comes_behind_what_the_bucket_has_of_lower_numbers() -> None:
+    stored = [Stored("k", 1, 1, 0, 5), Stored("k", 2, 1, 2, 8)]
+    journal = one(plan(owned(None, None), stored, tail(range(6, 10), segment=1)))
+    assert [(piece.segment, piece.first, piece.below) for piece in journal.pieces] == [(1, 0, 5), (2, 2, 8), (2, 8, 10)]
+    assert journal.start == Start(3, 10)

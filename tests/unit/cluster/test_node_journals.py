@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,11 +22,13 @@ from wavstream.cluster.joiner import Joiner
 from wavstream.cluster.joining import folder_of
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.ownership import Owned
+from wavstream.cluster.tail_message import Contents, TailBatch, unpack
 from wavstream.errors import StoreError
 from wavstream.journal.events import ServerStopped
 from wavstream.journal.journal import Journal
 from wavstream.journal.raw_batches import batches_from
 from wavstream.journal.records import clock_record, event_record
+from wavstream.journal.segments import WriteAt
 from wavstream.journal.writer import JournalWriter
 from wavstream.recorder.journal_leases import JournalLeases
 
@@ -60,6 +64,22 @@ class Node:
         return [(each.number, each.payload) for each in batches_from(self.folder, key, 1, 0, max_bytes=1 << 30)]
 
 
+class FullDisk:
+    """``os.pwrite`` of a disk that may be full."""
+
+    is_full = False
+
+    def __call__(self, fd: int, chunk: memoryview, offset: int) -> int:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return os.pwrite(fd, chunk, offset)
+
+
+def batches_in(message: bytes) -> list[TailBatch]:
+    found = unpack(message)
+    return found.batches if isinstance(found, Contents) else []
+
+
 class Engine:
     """What the nodes of a test share."""
 
@@ -68,13 +88,17 @@ class Engine:
         self._tmp_path = tmp_path
 
     @asynccontextmanager
-    async def node(self, name: str, *, tail_bytes: int = 1 << 26, segment_s: float = 60) -> AsyncIterator[Node]:
+    async def node(
+        self, name: str, *, tail_bytes: int = 1 << 26, segment_s: float = 60, write_at: WriteAt = os.pwrite
+    ) -> AsyncIterator[Node]:
         folder, spool = self._tmp_path / name / "journal", self._tmp_path / name / "spool"
         spool.mkdir(parents=True, exist_ok=True)
         owners = Owners(self.table, node=name, shards=4, claim_wait_s=0)
         await owners.start()
         copier = Copier(self.log, node=name, owners=owners, folder=folder, tail_bytes=tail_bytes, tail_age_s=600)
-        writer = JournalWriter(folder, on_written=lambda _: None, on_pressure=lambda _: None, copy=copier.put)
+        writer = JournalWriter(
+            folder, on_written=lambda _: None, on_pressure=lambda _: None, copies=copier, write_at=write_at
+        )
         writer.start()
         leases = JournalLeases(writer, asyncio.get_running_loop())
         leases.copied_by(copier.when_copied)
@@ -158,6 +182,39 @@ async def test_what_was_written_while_the_engine_was_away_is_copied_when_it_is_b
         await take(b)
         assert b.content() == a.content()
         assert a.copier.counts.read_back > 0
+
+
+async def test_what_a_full_disk_refuses_is_joined_by_another_and_is_in_the_tail_once(tmp_path: Path) -> None:
+    engine, disk = Engine(tmp_path), FullDisk()
+    async with engine.node("a", write_at=disk) as a, engine.node("b") as b, engine.node("c") as c:
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        await a.write(journal, 3)
+        disk.is_full = True
+        for number in range(20):
+            journal.append(clock_record(10 + number))
+            a.writer.submit([journal])
+        await until(lambda: a.copier.copied_through("k") == 22)
+        assert len(a.content()) == 3
+        await take(b)
+        disk.is_full = False
+        await a.write(journal, 0)
+        assert [number for number, _ in b.content()] == list(range(23))
+        assert b.content() == a.content()
+        sent = [each.number for logged in engine.log.subjects["tail.a.0"] for each in batches_in(logged.payload)]
+        assert sent == list(range(23))
+        await take(c)
+        assert c.content() == a.content()
+
+
+async def test_a_session_that_is_taken_while_its_node_ends_is_let_go_of(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a") as a:
+        journal = a.journal()
+        await asyncio.to_thread(a.writer.stop)
+        told: list[Journal] = []
+        a.leases.let_go(SESSION, then=told.append)
+        assert (a.leases.journals(), told, journal.is_let_go) == ([], [], True)
 
 
 async def test_a_write_whose_answer_was_lost_counts_once(tmp_path: Path) -> None:

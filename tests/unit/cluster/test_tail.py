@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.cluster.support import CheckedLog, Shipped, batch
+from tests.unit.cluster.support import SUBJECT, CheckedLog, Shipped, batch
 from wavstream.cluster.ownership import hash_of
 from wavstream.cluster.tail import Behind, Copied, Message
 from wavstream.cluster.tail_message import Contents, Fence, TailBatch, unpack
@@ -16,6 +16,12 @@ def next_of(shipped: Shipped) -> Message:
 
 def contents(message: Message) -> Contents:
     found = unpack(message.payload)
+    assert isinstance(found, Contents)
+    return found
+
+
+def contents_of_last(shipped: Shipped) -> Contents:
+    found = unpack(shipped.log.subjects[SUBJECT][-1].payload)
     assert isinstance(found, Contents)
     return found
 
@@ -285,3 +291,59 @@ def test_what_an_earlier_process_wrote_stays_needed_until_it_has_expired() -> No
     assert later.send(batch(1, key="m", session="u", segment=2)) == marks.sequences[0]
     tail.earlier_expired()
     assert later.send(batch(2, key="m", session="u", segment=2)) == later.sequences[0]
+
+
+def test_what_the_disk_refuses_is_taken_before_it_is_written_and_once() -> None:
+    shipped = Shipped()
+    assert shipped.tail.add(batch(0))
+    for number in (1, 2):
+        assert shipped.tail.add(batch(number), is_written=False)
+    shipped.send_all()
+    assert shipped.tail.replicated_through("k") == 2
+    for number in (1, 2, 3):
+        assert shipped.tail.add(batch(number))
+    shipped.send_all()
+    assert numbers(shipped) == [0, 1, 2, 3]
+
+
+def test_what_the_disk_refuses_comes_again_where_memory_has_no_room_and_is_never_read_back() -> None:
+    shipped = Shipped(limit_bytes=100)
+    assert shipped.tail.add(batch(0))
+    assert not shipped.tail.add(batch(1, size_bytes=50), is_written=False)
+    assert not shipped.tail.add(batch(2, size_bytes=1), is_written=False)  # in its order, or not at all
+    shipped.send_all()
+    assert shipped.tail.behind() == []
+    assert shipped.tail.add(batch(1, size_bytes=50), is_written=False)
+    shipped.send_all()
+    assert numbers(shipped) == [0, 1]
+
+
+def test_what_the_disk_refuses_waits_until_what_was_written_before_is_read_back() -> None:
+    shipped = Shipped(limit_bytes=100)
+    for number in range(3):
+        assert shipped.tail.add(batch(number, size_bytes=50))
+    assert not shipped.tail.add(batch(3, size_bytes=1), is_written=False)
+    shipped.send_all()
+    for number in (1, 2):
+        assert shipped.tail.behind() == [Behind("k", 1, number)]
+        shipped.tail.read_back("k", [batch(number, size_bytes=50)])
+        shipped.send_all()
+    assert shipped.tail.add(batch(3, size_bytes=1), is_written=False)
+    shipped.send_all()
+    assert numbers(shipped) == [0, 1, 2, 3]
+
+
+def test_a_batch_that_was_written_to_a_later_segment_than_it_says_is_needed_until_the_bucket_has_that() -> None:
+    shipped = Shipped()
+    for number in range(2):
+        assert shipped.tail.add(batch(number, segment=1))
+    assert shipped.tail.add(batch(2, segment=1), is_written=False)
+    shipped.send_all()
+    shipped.tail.stored("k", 1, 1)  # a failed sync has had it written to segment 2
+    shipped.tail.add(batch(3, segment=2))
+    shipped.send_all()
+    assert contents_of_last(shipped).stored_through == 0
+    shipped.tail.stored("k", 2, 3)
+    shipped.tail.add(batch(4, segment=3))
+    shipped.send_all()
+    assert contents_of_last(shipped).stored_through > 0

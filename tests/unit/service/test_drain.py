@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.support.sessions import at
 from tests.support.waiting import until
 from tests.unit.sessions.test_registry import RegistryHarness
 from wavstream.service import drain as module
-from wavstream.service.drain import Drain, Stage, asked
+from wavstream.service.drain import Drain, Stage, ask, asked, end_drain
 
 
 class Drained:
@@ -69,6 +70,36 @@ def test_each_stage_has_a_word_and_nothing_else_is_one(tmp_path: Path) -> None:
     for text in ("", "drains", "drain drain", "\N{SNOWMAN}", "x" * 100_000):
         file.write_text(text, "utf-8")
         assert asked(file) is Stage.NONE
+
+
+def test_on_a_full_disk_each_stage_can_be_asked_for_and_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "drain"
+
+    def refuse(path: Path, *_: object) -> int:
+        path.touch()  # a name takes no room
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    ask(file, Stage.DRAIN)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    for stage in (Stage.HAND_OVER, Stage.END, Stage.DRAIN):
+        ask(file, stage)
+        assert asked(file) is stage
+        assert [path.name for path in tmp_path.iterdir()] == ["drain"]
+    end_drain(file)
+    assert asked(file) is Stage.NONE
+
+
+def test_what_is_no_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object) -> int:
+        path.touch()
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(OSError, match="Input/output"):
+        ask(tmp_path / "drain", Stage.DRAIN)
+    assert [*tmp_path.iterdir()] == []
 
 
 async def test_a_drain_begins_says_what_is_left_and_is_taken_back(
