@@ -4,8 +4,8 @@ Imported only where ``cluster.nats_url`` is set. In this order: ``connect`` when
 others know that this node is back and leave it what it had; ``open`` when requests are served; ``leave`` when all that
 it had is written; ``stop``.
 
-1. A session of which nothing is left here is let go of: it is over, and the files of all its recordings are in the
-   bucket; or it was claimed for a start that was refused, or a stream that was turned away.
+1. A session of which nothing is left here is let go of (``unused_claims``): it is over, and the files of all its
+   recordings are in the bucket; or it was claimed for a start that was refused, or a stream that was turned away.
 2. What is done once is begun by the live node with the lowest name, and ended where it is another one
    (``do_once``). Whoever begins has the database's lock for it, so that never two do it.
 3. A node that the others cannot hear of by NATS is asked at its door what it still has, and keeps that (``orphans``).
@@ -34,14 +34,15 @@ from wavstream.cluster import preamble
 from wavstream.cluster.engine import EngineAway
 from wavstream.cluster.hand_overs import NodeUnavailable
 from wavstream.cluster.jetstream import JetStream
-from wavstream.cluster.load import place_for
+from wavstream.cluster.load import NodeLoad, place_for
 from wavstream.cluster.membership import NodeState
 from wavstream.cluster.node_journals import NodeJournals
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.nodes import Nodes
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.start_checks import check_driver, check_settings, common_of
-from wavstream.errors import DependencyError, OperatorError
+from wavstream.cluster.unused_claims import UnusedClaims
+from wavstream.errors import OperatorError
 from wavstream.metrics import MetricSample
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Recorder
@@ -49,6 +50,7 @@ from wavstream.recovery.recovery import Recovery
 from wavstream.removals import Removals
 from wavstream.service.cluster_metrics import cluster_metrics
 from wavstream.service.data_folder import DataFolder
+from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.load import Load
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
@@ -56,15 +58,12 @@ from wavstream.storage.links import LinkKeys, derived_link_keys
 from wavstream.storage.object_store import ObjectStore
 from wavstream.storage.secret_file import read_or_create
 
-UNUSED_S = 10.0
-"""How long a claim may be without anything of its session."""
 COPIED_S = 5.0
 """How long a node that goes waits until NATS has what it wrote: it may be without a leader for so long."""
 SESSIONS_HERE = "sessions here"
 """The question which sessions a node has."""
 DEAD_WAIT_S = 1.0
 """How long a node that counts as dead may take for its answer."""
-_LOOK_S = 5.0
 _FIRST_LOOK_S = 1.0
 
 _encode_sessions = msgspec.msgpack.Encoder().encode
@@ -89,7 +88,7 @@ class ClusterService:
         self.life: NodeLife
         self.owners: Owners
         self.journals: NodeJournals
-        self._unused_since: dict[str, float] = {}
+        self.unused_claims: UnusedClaims
 
     def check(self) -> None:
         """Raise OperatorError if the settings do not make a node."""
@@ -131,6 +130,7 @@ class ClusterService:
             shards=settings.cluster.shards,
             claim_wait_s=settings.cluster.claim_wait_s,
         )
+        self.unused_claims = UnusedClaims(self.owners, node=self.node)
         self.life = NodeLife(
             self.engine.table,
             state=state,
@@ -217,18 +217,20 @@ class ClusterService:
         state = None if owned is None else self.life.state_of(owned.node)
         return (self._settings.media_url if state is None else state.url) or None
 
-    def spreads(self, load: Load, *, disk_share: Callable[[], float]) -> None:
+    def spreads(self, of_sessions: Load, reserve: DiskReserve, *, journal_refused: Callable[[], str | None]) -> None:
         """Tell the others how loaded this node is, and have them take new sessions while it takes none."""
+        load = NodeLoad(of_sessions, reserve=reserve, journal_refused=journal_refused)
 
         def place(session_id: str) -> str | None:
-            if not load.refuses_all:
+            if not load.refuses_new:
                 return None
             states = (self.life.state_of(name) for name in self.life.live())
             return place_for(session_id, filter(None, states), but=self.node)
 
-        self.load = lambda: max(load.ratio, disk_share())
+        self.load = lambda: load.ratio
         self.is_draining = lambda: load.is_draining
         self.nodes.places_new_by(place)
+        self.nodes.on_refused(self.unused_claims.refused)
 
     def read_metrics(self) -> Callable[[], Iterator[MetricSample]]:
         """Return what reads the metrics of the cluster."""
@@ -283,22 +285,7 @@ class ClusterService:
 
         ``has_rows``: whether recordings of one are not in the bucket.
         """
-        while True:
-            await asyncio.sleep(_LOOK_S)
-            now_s, in_use = asyncio.get_running_loop().time(), self._used()
-            unused = [each.session_id for each in self.owners.of_node(self.node) if each.session_id not in in_use]
-            self._unused_since = {each: self._unused_since.get(each, now_s) for each in unused}
-            for session_id in unused:
-                if now_s - self._unused_since[session_id] < UNUSED_S:
-                    continue
-                with suppress(EngineAway, DependencyError):
-                    if (
-                        await has_rows(session_id)
-                        or session_id in self._used()
-                        or not await self.journals.clear(session_id)
-                    ):
-                        continue
-                    await self.owners.release(session_id)
+        await self.unused_claims.run(self._used, has_rows=has_rows, clear=self.journals.clear)
 
 
 def _tried_again(error: OperatorError) -> OperatorError:
