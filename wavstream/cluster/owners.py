@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -63,6 +63,10 @@ class Owners:
         """Keys of ours that are being deleted by ourselves (rule 4)."""
         self._in_doubt: set[str] = set()
         """Ours, as far as was heard before this process stood still (rule 5)."""
+        self.hands_over = False
+        """This node goes by itself, and NATS has all that it wrote: what others take now was handed over."""
+        self.handed_over = False
+        """It went so before this start."""
         self._on_lost: list[LostCallback] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -114,6 +118,13 @@ class Owners:
     def on_lost(self, callback: LostCallback) -> None:
         """Call this when another node has taken a session from this one."""
         self._on_lost.append(callback)
+
+    def tell_let_go(self, owned: Owned, recordings: Sequence[str], *, of_before: bool = False) -> None:
+        """Tell the log that nothing more is done here with a session that another has; ``of_before``: this start."""
+        if self.handed_over if of_before else self.hands_over:
+            log.info("session_handed_over", session_id=owned.session_id, node=owned.node)
+        else:
+            log.warning("session_let_go", session_id=owned.session_id, node=owned.node, recordings=recordings)
 
     # ---- what is asked for -------------------------------------------------------------------------------------
 
@@ -225,7 +236,7 @@ class Owners:
 
     def _claim_later(self, write: Write) -> Owned:
         owned = decode_owned(write.value)
-        log.warning("session_claimed_later", session_id=owned.session_id, app_id=owned.app_id)
+        log.warning("session_claimed_later", session_id=owned.session_id)
         self._unwritten[owned.session_id] = owned
         self._spawn(self._write_later(owned))
         return owned
@@ -269,7 +280,8 @@ class Owners:
             self._spawn(self._write_later(change.before))
 
     def _lost(self, owned: Owned) -> None:
-        log.warning("session_lost", session_id=owned.session_id, app_id=owned.app_id, node=owned.node)
+        if not self.hands_over:
+            log.warning("session_lost", session_id=owned.session_id, node=owned.node)
         for callback in self._on_lost:
             try:
                 callback(owned)

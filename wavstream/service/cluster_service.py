@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -131,6 +132,8 @@ class ClusterService:
             claim_wait_s=settings.cluster.claim_wait_s,
         )
         self.unused_claims = UnusedClaims(self.owners, node=self.node)
+        self._handed_over = folder.root / "handed-over"
+        self.owners.handed_over = await asyncio.to_thread(_took_away, self._handed_over)
         self.life = NodeLife(
             self.engine.table,
             state=state,
@@ -264,8 +267,13 @@ class ClusterService:
         """Say that this node takes nothing any more, so that others take what it had at once: NATS has all of it."""
         if not hasattr(self, "life") or self.life.has_left:
             return
-        if hasattr(self, "journals") and not await self.journals.copier.flush(COPIED_S):
-            log.warning("node_leaves_uncopied", waiting_bytes=self.journals.copier.waiting_bytes)
+        if hasattr(self, "journals"):
+            self.owners.hands_over = await self.journals.copier.flush(COPIED_S)
+            if not self.owners.hands_over:
+                log.warning("node_leaves_uncopied", waiting_bytes=self.journals.copier.waiting_bytes)
+            else:
+                with suppress(OSError):  # the next start says more than it need
+                    await asyncio.to_thread(self._handed_over.touch)
         await self.life.leave()
 
     async def stop(self) -> None:
@@ -307,3 +315,12 @@ async def _ignoring_cancel(work: Callable[[], Awaitable[None]]) -> None:
 def _installation(folder: DataFolder) -> str:
     """Return what tells this data folder from another one that was given the node's name."""
     return read_or_create(folder.root / "node-id", uuid.uuid4().hex.encode()).decode().strip()
+
+
+def _took_away(mark: Path) -> bool:
+    """Return whether there was this mark, which is of one start alone. Blocks."""
+    try:
+        mark.unlink()
+    except OSError:
+        return False
+    return True

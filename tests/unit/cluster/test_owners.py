@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+import structlog.testing
 
 from tests.support.memory_engine import MemoryTable
 from tests.support.waiting import until
@@ -171,3 +172,25 @@ async def test_a_claim_that_cannot_be_let_go_of_while_the_engine_is_away_stays_a
     table.is_away = False
     await a.release("call")
     assert not a.is_own("call")
+
+
+@pytest.mark.parametrize("is_handed_over", [False, True])
+async def test_what_others_take_is_a_warning_unless_it_was_handed_over(is_handed_over: bool) -> None:
+    table = MemoryTable()
+    a, b = await owners_of(table, "a"), await owners_of(table, "b")
+    owned = await a.claim("call", None)
+    a.on_lost(lambda owned: a.tell_let_go(owned, ["r1"]))
+    a.hands_over = is_handed_over
+    with structlog.testing.capture_logs() as logs:
+        taken = await b.take(owned)
+    levels = [(each["event"], each["log_level"]) for each in logs]
+    if is_handed_over:
+        assert levels == [("session_handed_over", "info")]
+    else:
+        assert levels == [("session_lost", "warning"), ("session_let_go", "warning")]
+
+    again = await owners_of(table, "a")  # it is started anew, and finds the journals of before
+    again.handed_over = is_handed_over
+    with structlog.testing.capture_logs() as logs:
+        again.tell_let_go(taken, [], of_before=True)
+    assert [each["event"] for each in logs] == ["session_handed_over" if is_handed_over else "session_let_go"]
