@@ -348,7 +348,8 @@ class Node:
             busy = {*self.calls, *self.take_overs.busy, *self._wanted}
             now_empty = {owned.session_id for owned in self.owners.of_node(self.name)} - busy
             for session_id in empty & now_empty:
-                await self.owners.release(session_id)
+                with suppress(EngineAway):  # the next look tries again
+                    await self.owners.release(session_id)
             empty = now_empty
 
     async def ask_dead(self, name: str) -> set[str] | None:
@@ -526,7 +527,7 @@ class Node:
         await self._until(lambda: self._clear(call.session_id))
         for segment in self._segments(journal.key, journal.loop_segment):
             segment_path(self.folder, journal.key, segment).unlink(missing_ok=True)
-        await self.owners.release(call.session_id)
+        await self._until(lambda: self.owners.release(call.session_id))
         self.calls.pop(call.session_id, None)
 
     def _is_ours(self, call: Call) -> bool:
@@ -616,7 +617,7 @@ class Node:
             delete_segments(self.folder, key)
             self.body.may_have_more(session_id)
             await self._until(lambda: self._clear(session_id))
-            await self.owners.release(session_id)
+            await self._until(lambda: self.owners.release(session_id))
         return found[0]
 
     async def _clear(self, session_id: str) -> None:

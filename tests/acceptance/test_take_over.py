@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +246,26 @@ async def test_a_node_that_is_killed_and_started_again_loses_no_more_than_one_th
     for channel, leg in enumerate(LEGS):
         assert heard_of(samples[:, channel], before[leg]) >= safe[leg] > 0
         assert heard_of(samples[:, channel], after[leg]) == len(after[leg])
+
+
+async def test_what_a_node_hands_over_on_purpose_is_no_warning_when_it_goes_nor_when_it_is_back(
+    tmp_path: Path, weed: Weed
+) -> None:
+    async with cluster(tmp_path, weed, "a", "b") as (nodes, _):
+        recording = await nodes["a"].start("call-77", channels="stereo")
+        call = await talk(nodes["a"], {leg: noise(1.0, seed=number) for number, leg in enumerate(LEGS)})
+        runs = [nodes.nodes["a"]]
+        assert await nodes.stop("a") == 0
+        for socket in call["sockets"].values():
+            await socket.wait_closed()
+        second = await talk(nodes["b"], {leg: noise(1.0, seed=number) for number, leg in enumerate(LEGS, 3)})
+
+        await nodes.start("a")
+        runs.append(nodes.nodes["a"])
+        for socket in second["sockets"].values():
+            await socket.close()
+        await nodes["b"].until(recording)
+        assert await nodes.stop("a") == 0
+    told = [json.loads(line) for each in runs for line in each.last_words] + runs[1].said
+    assert [each for each in told if each["level"] in ("warning", "error")] == []
+    assert {each["session_id"] for each in told if each["event"] == "session_handed_over"} == {"call-77"}

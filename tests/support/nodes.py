@@ -42,12 +42,16 @@ class Cluster:
     def __getitem__(self, name: str) -> Recorder:
         return self.clients[name]
 
+    def listens(self, name: str) -> str:
+        """Return where a node listens for the others."""
+        return f"127.0.0.1:{self._ports[name]}"
+
     def made(self, name: str, **more: object) -> ServerProcess:
         """Return a node that is not started."""
         given = {
             **self._settings,
             "cluster__node": name,
-            "cluster__listen": f"127.0.0.1:{self._ports[name]}",
+            "cluster__listen": self.listens(name),
             **more,
         }
         return ServerProcess(self._folder / name, **given)

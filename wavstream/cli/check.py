@@ -6,6 +6,9 @@ The folder itself, its lock and the addresses are looked at where they are, and 
 them, but for the marker that says whose they are: the id in it would be that of a copy that is gone. An address that is
 taken is no mistake where the server of this folder has it, as the lock says: it will be free when that is stopped. Any
 other is.
+
+A node of a cluster is started as a server that is alone, and what it needs of the cluster is looked at beside that,
+without joining: its settings as a whole, the address for other nodes, NATS, and what the cluster has there already.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +28,8 @@ from rich.console import Console
 from wavstream.catalog.access_copy import copy_access
 from wavstream.catalog.database import has_schema
 from wavstream.catalog.postgres_place import PostgresPlace
+from wavstream.cluster.preamble import key_of
+from wavstream.cluster.start_checks import check_driver, check_settings
 from wavstream.errors import OperatorError
 from wavstream.model.hosts import UNIX
 from wavstream.service.backup import copy_catalog
@@ -34,6 +40,7 @@ from wavstream.service.supervisor import worker_count
 from wavstream.service.upload_service import look_at_stores
 from wavstream.settings import Settings, StorageSettings
 from wavstream.settings.catalog import CatalogSettings
+from wavstream.settings.cluster import ClusterSettings
 
 _TELLS = """
     DELETE FROM outbox; DELETE FROM uploads; DELETE FROM recordings; DELETE FROM operations; DELETE FROM idempotency;
@@ -45,6 +52,7 @@ _TELLS = """
 async def check_start(settings: Settings, console: Console) -> None:
     """Print what was checked; raise OperatorError with what a start would refuse."""
     worker_count(settings)
+    check_settings(settings)  # of a node, as a whole: what is started has a part of them
     folder = DataFolder.of(settings)
     held = await asyncio.to_thread(_look, folder)
     root = folder.root.resolve()
@@ -54,8 +62,11 @@ async def check_start(settings: Settings, console: Console) -> None:
         await asyncio.to_thread(_copy, folder, DataFolder(Path(name)))
         installation = await asyncio.to_thread(_installation, Path(name) / folder.catalog.name)
         as_copied = {"data_dir": Path(name), "catalog": CatalogSettings(), "storage": StorageSettings()}
+        as_copied |= {"cluster": ClusterSettings()}
         apps = await _start(settings.model_copy(update=as_copied), as_if=root)
     lines += await look_at_stores(settings.storage, installation)
+    if settings.cluster.joined is not None:
+        lines += await _look_at_cluster(settings, held)
     _say(f"settings, catalog, master key and links: as they should be; {apps} apps", console)
     for line in lines:
         _say(line, console)
@@ -137,6 +148,24 @@ def _copy(folder: DataFolder, copy: DataFolder) -> None:
         raise OperatorError(
             f"the catalog {folder.catalog} cannot be used: {error}; restore it from a backup"
         ) from error
+
+
+async def _look_at_cluster(settings: Settings, held: list[str] | None) -> list[str]:
+    """Return a line for each thing that a node needs for its cluster; raise OperatorError for what is not so."""
+    check_driver()
+    from wavstream.cluster.jetstream import JetStream  # it needs what is installed for a cluster alone
+    from wavstream.cluster.nodes import Nodes
+
+    cluster = settings.cluster
+    node = cluster.node_name(socket.gethostname())
+    listens = f"other nodes: {cluster.listen}, taken, by that server"
+    if held is None:
+        nodes = Nodes(node)
+        await nodes.listen(cluster.listen, key=key_of(os.urandom(32)))
+        await nodes.close()
+        listens = f"other nodes: {cluster.listen}, free"
+    server = await JetStream.look(cluster, node=f"{node} (check)")
+    return [listens, f"node {node} of cluster {cluster.joined}: NATS at {server} can be used"]
 
 
 def _installation(catalog: Path) -> str | None:

@@ -27,6 +27,8 @@ from wavstream.settings.cluster import ClusterSettings
 
 START_S = 30.0
 """A NATS of three servers that is started with us chooses its leaders within 5 to 15 s."""
+LOOK_S = 5.0
+"""One that is only looked at runs."""
 SAID_AFTER_S = 1.0
 HEADERS_BYTES = 1024
 """What a message's headers may be long."""
@@ -80,17 +82,29 @@ class JetStream:
 
         ``wait_s``: for a NATS that is being started.
         """
+        return cls(settings, await cls._connect(settings, node=node, wait_s=wait_s, makes=True))
+
+    @classmethod
+    async def look(cls, settings: ClusterSettings, *, node: str, wait_s: float = LOOK_S) -> str | None:
+        """Return the server of NATS that was reached, and make nothing there; raise OperatorError as ``connect``."""
+        connection = await cls._connect(settings, node=node, wait_s=wait_s, makes=False)
+        reached = connection.server
+        await connection.close()
+        return reached
+
+    @staticmethod
+    async def _connect(settings: ClusterSettings, *, node: str, wait_s: float, makes: bool) -> Connection:
         connection = Connection(settings, name=f"wavstream {node}")
         try:
             await connection.open(wait_s=wait_s)
-            await prepare(connection, settings, wait_s=wait_s)
+            await prepare(connection, settings, wait_s=wait_s, makes=makes)
         except EngineAway as error:
             await connection.close()
             raise OperatorError(f"{error}: look at its servers, and at WAVSTREAM_CLUSTER__NATS_URL") from error
         except BaseException:
             await connection.close()
             raise
-        return cls(settings, connection)
+        return connection
 
     async def close(self) -> None:
         """Disconnect, for good."""

@@ -46,6 +46,8 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True):
     """One more with each change."""
     wall_us: int = 0
     """Its wall clock, for a warning where clocks differ; nothing is decided by it."""
+    way_us: int = 0
+    """How long its entry takes to NATS and back to it; 0: of a version that does not say."""
 
 
 def node_key(name: str) -> str:

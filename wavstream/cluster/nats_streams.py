@@ -83,13 +83,16 @@ def wanted(settings: ClusterSettings) -> dict[str, dict[str, Any]]:
     }
 
 
-async def prepare(connection: Connection, settings: ClusterSettings, *, wait_s: float) -> None:
-    """Look at NATS, and make what is absent there; raise OperatorError with one line that says what to do."""
+async def prepare(connection: Connection, settings: ClusterSettings, *, wait_s: float, makes: bool = True) -> None:
+    """Look at NATS, and make what is absent there; raise OperatorError with one line that says what to do.
+
+    ``makes`` False: only look.
+    """
     check_server(connection.info)
     give_up = asyncio.get_running_loop().time() + wait_s
     while True:
         try:
-            await make(connection, settings)
+            await make(connection, settings, makes=makes)
             return
         except NotAnswered:
             raise OperatorError(
@@ -116,8 +119,8 @@ async def prepare(connection: Connection, settings: ClusterSettings, *, wait_s: 
             await asyncio.sleep(RETRY_S)
 
 
-async def make(connection: Connection, settings: ClusterSettings) -> list[str]:
-    """Make the stream and the bucket if they are absent; return what was made.
+async def make(connection: Connection, settings: ClusterSettings, *, makes: bool = True) -> list[str]:
+    """Make the stream and the bucket if they are absent; return what was made. ``makes`` False: leave them absent.
 
     Raise OperatorError if one is there and otherwise than it has to be, Refused, EngineAway.
     """
@@ -128,6 +131,8 @@ async def make(connection: Connection, settings: ClusterSettings) -> list[str]:
         except Refused as refused:
             if refused.code != NO_STREAM:
                 raise
+            if not makes:
+                continue
             try:
                 there = await ask(connection, f"STREAM.CREATE.{name}", config)
                 made.append(name)

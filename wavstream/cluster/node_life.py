@@ -8,8 +8,9 @@
    key. The own installation may be there twice, where a machine was copied with its disk: an entry of it that another
    process has made is waited for, for two beats, as this start may be what follows on a crash and is to be quick.
 3. A beat whose answer did not come may count. The entry is read then, and the next beat goes on behind what is there.
-4. Clocks are compared by what each node's entry says of its own. An entry can only be late, so the least difference
-   of a few beats is taken; it is a warning and nothing else, as no clock of another machine decides anything.
+4. Clocks are compared by what each node's entry says of its own. An entry can only be late, by no more than what the
+   entries of both need to NATS and back; so the least difference of a few beats is taken, less that. It is a warning
+   and nothing else, as no clock of another machine decides anything.
 5. Who has stood still (a snapshot, a frozen machine) for half a lease may have been taken for dead, and does not know
    it when it goes on. It is noticed by whoever asks first, as a request may be read before the watch is.
 """
@@ -27,7 +28,7 @@ import structlog
 
 from wavstream.cluster.engine import EngineAway, Entry, EntryChanged, Table
 from wavstream.cluster.membership import PREFIX, Membership, NodeState, decode_node, encode_node, node_key
-from wavstream.cluster.node_clock import NodeClock
+from wavstream.cluster.node_clock import NodeClock, OwnWay
 from wavstream.errors import OperatorError
 
 PROTOCOL = 1
@@ -71,6 +72,7 @@ class NodeLife:
         self._membership = Membership(state.name, lease_us=round(lease_s * 1e6))
         self._states: dict[str, NodeState] = {}
         self._clocks: dict[str, NodeClock] = {}
+        self._way = OwnWay()
         self._unreadable: set[str] = set()
         self._alive: set[str] = set()
         self._dead: set[str] = set()
@@ -286,6 +288,7 @@ class NodeLife:
             is_draining=self._is_draining(),
             beat=self._beat,
             wall_us=self._wall_us(),
+            way_us=self._way.least_us,
         )
         key, value = node_key(self.name), encode_node(state)
         try:
@@ -338,6 +341,7 @@ class NodeLife:
                 self._revision, self._beat = entry.revision, state.beat
             elif self._is_of_us(state):
                 self._membership.saw(state, now_us)  # rule 1
+                self._way.saw(self._wall_us() - state.wall_us)
         self._told.set()
 
     def _read(self, entry: Entry) -> NodeState | None:
@@ -373,7 +377,8 @@ class NodeLife:
 
     def _compare_clocks(self, state: NodeState) -> None:
         clock = self._clocks.setdefault(state.name, NodeClock())
-        if (by_us := clock.saw(self._wall_us() - state.wall_us)) is not None:
+        on_the_way_us = self._way.least_us + state.way_us
+        if (by_us := clock.saw(self._wall_us() - state.wall_us, on_the_way_us=on_the_way_us)) is not None:
             log.warning("node_clock_differs", node=state.name, behind_s=round(by_us / 1e6, 1))
 
 

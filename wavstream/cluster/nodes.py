@@ -63,6 +63,7 @@ class Nodes:
         self._names: dict[int, str] = {self.index: name}
         self._answers: dict[str, Answer] = {}
         self._is_open = False
+        self._on_refused: Callable[[str], None] = _ignore
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- its course --------------------------------------------------------------------------------------------
@@ -88,6 +89,10 @@ class Nodes:
     def places_new_by(self, place_for: PlaceFor) -> None:
         """Ask this function where a new session is to go."""
         self.hand_overs.place_for = place_for
+
+    def on_refused(self, callback: Callable[[str], None]) -> None:
+        """Call this with a session of which something was to begin here and was refused."""
+        self._on_refused = callback
 
     def counts_in(self, opened: MutableSet[Any]) -> None:
         """Count connections that wait or are relayed among those that are open."""
@@ -156,6 +161,10 @@ class Nodes:
         owned = self._owners.owner(session_id)
         if owned is not None and owned.node != self.name:
             self.check_here(session_id)
+
+    def refused(self, session_id: str) -> None:
+        """Have its claim let go of, if it is of no other use."""
+        self._on_refused(session_id)
 
     def _check_sure(self, session_id: str) -> None:
         self._life.notice_standstill()
@@ -297,3 +306,7 @@ class Nodes:
     def _has_some(self, name: str) -> bool:
         some: Iterable[Owned] = self._owners.of_node(name)
         return next(iter(some), None) is not None
+
+
+def _ignore(_session_id: str) -> None:
+    pass

@@ -9,12 +9,14 @@
 4. An entry of ours that nobody has deleted and that is gone, since NATS has lost what it had, is made again.
 5. Who has stood still may have lost sessions without having heard of it. Each of them is in doubt until its entry was
    read: else a pause would be answered here and the call be recorded on elsewhere.
+6. What is being let go of is nobody's here from then on: what begins meanwhile is claimed anew, behind that. If the
+   engine does not answer, it is ours again, as far as is known; where it was deleted all the same, rule 4 holds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -61,6 +63,10 @@ class Owners:
         """Keys of ours that are being deleted by ourselves (rule 4)."""
         self._in_doubt: set[str] = set()
         """Ours, as far as was heard before this process stood still (rule 5)."""
+        self.hands_over = False
+        """This node goes by itself, and NATS has all that it wrote: what others take now was handed over."""
+        self.handed_over = False
+        """It went so before this start."""
         self._on_lost: list[LostCallback] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -79,11 +85,12 @@ class Owners:
 
     def owner(self, session_id: str) -> Owned | None:
         """Return who has the session, dead or alive; None: nobody, as far as is known here."""
-        return self._ownership.owner(session_id) or self._unwritten.get(session_id)
+        owned = self._known(session_id)
+        return None if owned is not None and key_of(session_id) in self._releasing else owned  # rule 6
 
     def is_own(self, session_id: str) -> bool:
-        """Return whether this node has it."""
-        return (owned := self.owner(session_id)) is not None and owned.node == self._node
+        """Return whether this node has it, also while it lets go of it."""
+        return (owned := self._known(session_id)) is not None and owned.node == self._node
 
     def is_in_doubt(self, session_id: str) -> bool:
         """Return whether the session has to be looked up before anything of it is answered (rule 5)."""
@@ -112,6 +119,13 @@ class Owners:
         """Call this when another node has taken a session from this one."""
         self._on_lost.append(callback)
 
+    def tell_let_go(self, owned: Owned, recordings: Sequence[str], *, of_before: bool = False) -> None:
+        """Tell the log that nothing more is done here with a session that another has; ``of_before``: this start."""
+        if self.handed_over if of_before else self.hands_over:
+            log.info("session_handed_over", session_id=owned.session_id, node=owned.node)
+        else:
+            log.warning("session_let_go", session_id=owned.session_id, node=owned.node, recordings=recordings)
+
     # ---- what is asked for -------------------------------------------------------------------------------------
 
     async def claim(self, session_id: str, app_id: str | None) -> Owned:
@@ -120,7 +134,7 @@ class Owners:
             return owned
         give_up = asyncio.get_running_loop().time() + max(self._claim_wait_s, AT_LEAST_S)
         async with self._locks.of(session_id):
-            while (owned := self.owner(session_id)) is None:
+            while (owned := self._known(session_id)) is None:
                 write = self._ownership.claim(session_id, app_id, self._shard(session_id))
                 try:
                     async with asyncio.timeout_at(give_up):
@@ -162,22 +176,22 @@ class Owners:
             return await self._change(owned, self._ownership.stored(owned))
 
     async def release(self, session_id: str) -> None:
-        """Delete the session's entry if it is ours, however long the engine is away."""
-        async with self._locks.of(session_id):
-            self._unwritten.pop(session_id, None)
-            self._in_doubt.discard(session_id)
-            key = key_of(session_id)
-            self._releasing.add(key)
-            try:
+        """Delete the session's entry if it is ours (rule 6); raise EngineAway, to be tried again later."""
+        key = key_of(session_id)
+        self._releasing.add(key)
+        try:
+            async with self._locks.of(session_id):
+                self._unwritten.pop(session_id, None)
+                self._in_doubt.discard(session_id)
                 while self._ownership.is_own(session_id):
-                    try:
-                        await self._delete(key, self._ownership.revision(session_id))
-                    except EngineAway:
-                        await asyncio.sleep(RETRY_S)
-            finally:
-                self._releasing.discard(key)
+                    await self._delete(key, self._ownership.revision(session_id))
+        finally:
+            self._releasing.discard(key)
 
     # ---- within ------------------------------------------------------------------------------------------------
+
+    def _known(self, session_id: str) -> Owned | None:
+        return self._ownership.owner(session_id) or self._unwritten.get(session_id)
 
     def _shard(self, session_id: str) -> int:
         return shard_of(session_id, self._shards)
@@ -222,7 +236,7 @@ class Owners:
 
     def _claim_later(self, write: Write) -> Owned:
         owned = decode_owned(write.value)
-        log.warning("session_claimed_later", session_id=owned.session_id, app_id=owned.app_id)
+        log.warning("session_claimed_later", session_id=owned.session_id)
         self._unwritten[owned.session_id] = owned
         self._spawn(self._write_later(owned))
         return owned
@@ -266,7 +280,8 @@ class Owners:
             self._spawn(self._write_later(change.before))
 
     def _lost(self, owned: Owned) -> None:
-        log.warning("session_lost", session_id=owned.session_id, app_id=owned.app_id, node=owned.node)
+        if not self.hands_over:
+            log.warning("session_lost", session_id=owned.session_id, node=owned.node)
         for callback in self._on_lost:
             try:
                 callback(owned)

@@ -326,7 +326,7 @@ class TakeOvers:
                 stream.forget_frames()
                 stream.handle.close(SERVICE_RESTART, "another node has the call now: connect again")
         recordings = self._recorder.let_go(session_id, then=lambda journal: self._aside.take(journal.key))
-        log.warning("session_let_go", session_id=session_id, node=owned.node, recordings=recordings)
+        self._owners.tell_let_go(owned, recordings)
 
     def _end_here(self, session_id: str) -> None:
         """End what was begun here while the engine was away, and another has claimed before (rule 6)."""
@@ -396,5 +396,5 @@ class TakeOvers:
     async def _put_aside(self, session_id: str, keys: Sequence[str], owned: Owned) -> None:
         for key in keys:
             await asyncio.to_thread(self._aside.take, key)
-        log.warning("session_let_go", session_id=session_id, node=owned.node, recordings=[])
+        self._owners.tell_let_go(owned, [], of_before=True)
         raise TakenElsewhere(f"node {owned.node} has session {session_id}")

@@ -50,7 +50,7 @@ from wavstream.media.request import Peer
 from wavstream.media.watchdog import StreamWatchdog
 from wavstream.media.wire import Wire
 from wavstream.sessions.reading import LATE_US
-from wavstream.workers.boundary import Elsewhere
+from wavstream.workers.boundary import Elsewhere, MovedMeanwhile
 
 _LATE_S = LATE_US / 1e6
 
@@ -260,7 +260,7 @@ class MediaConnection(asyncio.Protocol):
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, Elsewhere):
-            refused = None if self.hand_over is None else self.hand_over(error.worker)
+            refused = MovedMeanwhile() if self.hand_over is None else self.hand_over(error.worker)
             if refused is None:
                 self.stream.enter(State.ENDED)
                 return

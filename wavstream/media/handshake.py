@@ -336,12 +336,10 @@ class Handshake(asyncio.Protocol):
         elif self._endpoint.refusal_log.tells("media_handshake_failed"):
             peer = self._peer
             log.error(
-                "media_handshake_failed",
-                address=peer.address,
-                session_id=peer.session_id,
-                leg=peer.leg,
-                exc_info=error,
+                "media_handshake_failed", address=peer.address, session_id=peer.session_id, leg=peer.leg, exc_info=error
             )
+        if self._peer.session_id is not None:
+            self._endpoint.boundary.refused(self._peer.session_id)
         if self._is_answered:
             self._close(error, dialect)
         else:

@@ -265,6 +265,7 @@ class MediaStream:
             sink = endpoint.sessions.open_stream(started, app_id=self._app_id, handle=self._handle, now_us=now_us)
         except BaseException:
             endpoint.quotas.streams.remove(self._app_id)
+            endpoint.boundary.refused(started.session_id)
             raise
         self._untold = sink
         if self.state is State.LIVE:

@@ -4,8 +4,8 @@ Imported only where ``cluster.nats_url`` is set. In this order: ``connect`` when
 others know that this node is back and leave it what it had; ``open`` when requests are served; ``leave`` when all that
 it had is written; ``stop``.
 
-1. A session of which nothing is left here is let go of: it is over, and the files of all its recordings are in the
-   bucket; or it was claimed for a start that was refused, or a stream that was turned away.
+1. A session of which nothing is left here is let go of (``unused_claims``): it is over, and the files of all its
+   recordings are in the bucket; or it was claimed for a start that was refused, or a stream that was turned away.
 2. What is done once is begun by the live node with the lowest name, and ended where it is another one
    (``do_once``). Whoever begins has the database's lock for it, so that never two do it.
 3. A node that the others cannot hear of by NATS is asked at its door what it still has, and keeps that (``orphans``).
@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -35,14 +36,15 @@ from wavstream.cluster.engine import EngineAway
 from wavstream.cluster.given_rows import ROWS_GIVEN
 from wavstream.cluster.hand_overs import NodeUnavailable, number_of
 from wavstream.cluster.jetstream import JetStream
-from wavstream.cluster.load import place_for
+from wavstream.cluster.load import NodeLoad, place_for
 from wavstream.cluster.membership import NodeState
 from wavstream.cluster.node_journals import NodeJournals
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.nodes import Nodes
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.start_checks import check_driver, check_settings, common_of
-from wavstream.errors import DependencyError, OperatorError
+from wavstream.cluster.unused_claims import UnusedClaims
+from wavstream.errors import OperatorError
 from wavstream.metrics import MetricSample
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Recorder
@@ -50,6 +52,7 @@ from wavstream.recovery.recovery import Recovery
 from wavstream.removals import Removals
 from wavstream.service.cluster_metrics import cluster_metrics
 from wavstream.service.data_folder import DataFolder
+from wavstream.sessions.admission import DiskReserve
 from wavstream.sessions.load import Load
 from wavstream.sessions.registry import Sessions
 from wavstream.settings import Settings
@@ -57,15 +60,12 @@ from wavstream.storage.links import LinkKeys, derived_link_keys
 from wavstream.storage.object_store import ObjectStore
 from wavstream.storage.secret_file import read_or_create
 
-UNUSED_S = 10.0
-"""How long a claim may be without anything of its session."""
 COPIED_S = 5.0
 """How long a node that goes waits until NATS has what it wrote: it may be without a leader for so long."""
 SESSIONS_HERE = "sessions here"
 """The question which sessions a node has."""
 DEAD_WAIT_S = 1.0
 """How long a node that counts as dead may take for its answer."""
-_LOOK_S = 5.0
 _FIRST_LOOK_S = 1.0
 
 _encode_sessions = msgspec.msgpack.Encoder().encode
@@ -90,7 +90,7 @@ class ClusterService:
         self.life: NodeLife
         self.owners: Owners
         self.journals: NodeJournals
-        self._unused_since: dict[str, float] = {}
+        self.unused_claims: UnusedClaims
 
     def check(self) -> None:
         """Raise OperatorError if the settings do not make a node."""
@@ -132,6 +132,9 @@ class ClusterService:
             shards=settings.cluster.shards,
             claim_wait_s=settings.cluster.claim_wait_s,
         )
+        self.unused_claims = UnusedClaims(self.owners, node=self.node)
+        self._handed_over = folder.root / "handed-over"
+        self.owners.handed_over = await asyncio.to_thread(_took_away, self._handed_over)
         self.life = NodeLife(
             self.engine.table,
             state=state,
@@ -220,18 +223,20 @@ class ClusterService:
         state = None if owned is None else self.life.state_of(owned.node)
         return (self._settings.media_url if state is None else state.url) or None
 
-    def spreads(self, load: Load, *, disk_share: Callable[[], float]) -> None:
+    def spreads(self, of_sessions: Load, reserve: DiskReserve, *, journal_refused: Callable[[], str | None]) -> None:
         """Tell the others how loaded this node is, and have them take new sessions while it takes none."""
+        load = NodeLoad(of_sessions, reserve=reserve, journal_refused=journal_refused)
 
         def place(session_id: str) -> str | None:
-            if not load.refuses_all:
+            if not load.refuses_new:
                 return None
             states = (self.life.state_of(name) for name in self.life.live())
             return place_for(session_id, filter(None, states), but=self.node)
 
-        self.load = lambda: max(load.ratio, disk_share())
+        self.load = lambda: load.ratio
         self.is_draining = lambda: load.is_draining
         self.nodes.places_new_by(place)
+        self.nodes.on_refused(self.unused_claims.refused)
 
     def read_metrics(self) -> Callable[[], Iterator[MetricSample]]:
         """Return what reads the metrics of the cluster."""
@@ -265,8 +270,13 @@ class ClusterService:
         """Say that this node takes nothing any more, so that others take what it had at once: NATS has all of it."""
         if not hasattr(self, "life") or self.life.has_left:
             return
-        if hasattr(self, "journals") and not await self.journals.copier.flush(COPIED_S):
-            log.warning("node_leaves_uncopied", waiting_bytes=self.journals.copier.waiting_bytes)
+        if hasattr(self, "journals"):
+            self.owners.hands_over = await self.journals.copier.flush(COPIED_S)
+            if not self.owners.hands_over:
+                log.warning("node_leaves_uncopied", waiting_bytes=self.journals.copier.waiting_bytes)
+            else:
+                with suppress(OSError):  # the next start says more than it need
+                    await asyncio.to_thread(self._handed_over.touch)
         await self.life.leave()
 
     async def stop(self) -> None:
@@ -286,22 +296,7 @@ class ClusterService:
 
         ``has_rows``: whether recordings of one are not in the bucket.
         """
-        while True:
-            await asyncio.sleep(_LOOK_S)
-            now_s, in_use = asyncio.get_running_loop().time(), self._used()
-            unused = [each.session_id for each in self.owners.of_node(self.node) if each.session_id not in in_use]
-            self._unused_since = {each: self._unused_since.get(each, now_s) for each in unused}
-            for session_id in unused:
-                if now_s - self._unused_since[session_id] < UNUSED_S:
-                    continue
-                with suppress(EngineAway, DependencyError):
-                    if (
-                        await has_rows(session_id)
-                        or session_id in self._used()
-                        or not await self.journals.clear(session_id)
-                    ):
-                        continue
-                    await self.owners.release(session_id)
+        await self.unused_claims.run(self._used, has_rows=has_rows, clear=self.journals.clear)
 
 
 def _tried_again(error: OperatorError) -> OperatorError:
@@ -323,3 +318,12 @@ async def _ignoring_cancel(work: Callable[[], Awaitable[None]]) -> None:
 def _installation(folder: DataFolder) -> str:
     """Return what tells this data folder from another one that was given the node's name."""
     return read_or_create(folder.root / "node-id", uuid.uuid4().hex.encode()).decode().strip()
+
+
+def _took_away(mark: Path) -> bool:
+    """Return whether there was this mark, which is of one start alone. Blocks."""
+    try:
+        mark.unlink()
+    except OSError:
+        return False
+    return True

@@ -594,7 +594,7 @@ class Service:
         )
         if self.cluster is not None:
             self.cluster.nodes.counts_in(self.front.open)
-            self.cluster.spreads(self.sessions.load, disk_share=lambda: reserve.share)
+            self.cluster.spreads(self.sessions.load, reserve, journal_refused=lambda: self._writer.refused)
         self.metrics.add(
             collect_metrics(
                 counters=self.endpoint.counters,

@@ -89,7 +89,9 @@ class Commands:
         self._new_recordings = new_recordings
         self._now_us = now_us
         self._boundary = boundary or Alone()
-        self._starts = Starts(sessions=sessions, opened=opened, catalog=catalog, now_us=now_us, wall=self._wall)
+        self._starts = Starts(
+            self._boundary, sessions=sessions, opened=opened, catalog=catalog, now_us=now_us, wall=self._wall
+        )
         self._lists = LiveLists(
             self._boundary, sessions=sessions, recorder=recorder, recordings=catalog.recordings, now_us=now_us
         )
@@ -111,11 +113,11 @@ class Commands:
         Raises LimitReached, InvalidFields for a key that was used with another ``request_digest``, and what the
         opener raises.
         """
-        self.check_here(session_id)
-        recording = self._made(app_id, session_id, options, origin)
-        if idempotency_key is None:
-            return await self._starts.begin(recording, self._catalog.recordings.add)
-        return await self._starts.begin_once(recording, idempotency_key, request_digest)
+        with self._starts.beginning(session_id):
+            recording = self._made(app_id, session_id, options, origin)
+            if idempotency_key is None:
+                return await self._starts.begin(recording, self._catalog.recordings.add)
+            return await self._starts.begin_once(recording, idempotency_key, request_digest)
 
     async def begin(
         self,
@@ -133,9 +135,9 @@ class Commands:
         Raises LimitReached, what ``add`` raises, and what the opener raises. For ``request_id`` and ``keepalive`` see
         ``Recording``.
         """
-        self.check_here(session_id)
-        recording = self._made(app_id, session_id, options, origin)
-        return await self._starts.begin(replace(recording, request_id=request_id, keepalive=keepalive), add)
+        with self._starts.beginning(session_id):
+            recording = self._made(app_id, session_id, options, origin)
+            return await self._starts.begin(replace(recording, request_id=request_id, keepalive=keepalive), add)
 
     async def stop(self, *, app_id: str, recording_id: str) -> Recording:
         """Stop a running recording and wait for its file; raises NotFound, Conflict, LimitReached."""
@@ -308,9 +310,9 @@ class Commands:
 
     async def announce(self, *, app_id: str, session_id: str, call: CallFacts) -> SessionView:
         """Tell of a session before its streams; raises LimitReached."""
-        self.check_here(session_id)
         now_us = self._now_us()
-        session = self._sessions.find_or_make(app_id, session_id, now_us)
+        with self._starts.beginning(session_id):
+            session = self._sessions.find_or_make(app_id, session_id, now_us)
         self._sessions.tell_opened(session)
         session.learn(call)
         session.announce(now_us)

@@ -125,7 +125,7 @@ class Sessions:
 
     def ids(self) -> set[str]:
         """Return the ids of all sessions that are live, or being brought back."""
-        return {session_id for _, session_id in self._sessions} | self.deferred.ids()
+        return {each.session_id for each in self if not each.is_over} | self.deferred.ids()
 
     def held_back(self, app_id: str) -> dict[str, list[StreamStarted]]:
         """Return the app's sessions whose journals are being read, with the streams that wait for that."""

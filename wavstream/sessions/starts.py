@@ -5,7 +5,8 @@ A start that is refused leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from wavstream.model.recording import Recording
 from wavstream.sessions.keyed_locks import KeyedLocks
 from wavstream.sessions.opened_streams import OpenedStreams
 from wavstream.sessions.registry import Sessions
+from wavstream.workers.boundary import Boundary, Elsewhere
 
 
 class Starts:
@@ -22,6 +24,7 @@ class Starts:
 
     def __init__(
         self,
+        boundary: Boundary,
         *,
         sessions: Sessions,
         opened: OpenedStreams,
@@ -29,12 +32,23 @@ class Starts:
         now_us: Callable[[], int],
         wall: Callable[[], datetime],
     ) -> None:
+        self._boundary = boundary
         self._sessions = sessions
         self._opened = opened
         self._catalog = catalog
         self._now_us = now_us
         self._wall = wall
         self._idempotent = KeyedLocks()
+
+    @contextmanager
+    def beginning(self, session_id: str) -> Iterator[None]:
+        """Raise Elsewhere unless the session is this worker's; tell the boundary where what begins is refused."""
+        self._boundary.check_here(session_id)
+        try:
+            yield
+        except WavstreamError:
+            self._boundary.refused(session_id)
+            raise
 
     async def begin_once(self, recording: Recording, key: str, request_digest: str) -> Recording:
         """Start this recording, or return that which the same request has started before.
@@ -59,8 +73,9 @@ class Starts:
             await self._catalog.idempotency.forget(app_id, key)
             return await self._begin_once(recording, key, request_digest)
         try:
+            self._boundary.check_here(recording.session_id)  # it may have been let go of while the catalog answered
             return await self.begin(recording, self._catalog.recordings.add)
-        except WavstreamError:
+        except (WavstreamError, Elsewhere):
             await self._catalog.idempotency.forget(app_id, key)
             raise
 

@@ -305,8 +305,8 @@ _STATUS = re.compile(r"status code: (\d+ ?[\w -]*)")
 _TO_DO = {
     "NoSuchBucket": "there is no such bucket: make it, or name the right one",
     "InvalidBucketName": "no bucket can have this name: name the right one",
-    "InvalidAccessKeyId": "the store does not know this access key: set the right one",
-    "SignatureDoesNotMatch": "the secret does not belong to the access key: set the right one",
+    "InvalidAccessKeyId": "the store does not know this access key: set storage.access_key_id to the right one",
+    "SignatureDoesNotMatch": "the secret is not that of the access key: set storage.secret_access_key to the right one",
     "ExpiredToken": "the session token has expired: renew the credentials",
     "InvalidToken": "the session token is wrong: renew the credentials",
     "RequestTimeTooSkewed": "the clock of this machine is wrong by minutes: set it (NTP)",

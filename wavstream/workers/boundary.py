@@ -59,6 +59,13 @@ def owner_of(session_id: str, workers: int) -> int:
     return int.from_bytes(digest) % workers
 
 
+class MovedMeanwhile(LimitReached):
+    """The session was let go of here while a stream of it was opening."""
+
+    def __init__(self) -> None:
+        super().__init__("the session is not here any more: connect again", retry_after_s=RETRY_AFTER_S)
+
+
 Answer = Callable[[bytes], Awaitable[bytes]]
 """What a worker answers to a question: bytes in, bytes out, both JSON unless the question says otherwise."""
 
@@ -127,6 +134,10 @@ class Boundary(Protocol):
 
     def check_here(self, session_id: str) -> None:
         """Raise Elsewhere unless the session is this worker's (rule 2), also where nobody has it yet (rule 4)."""
+        ...
+
+    def refused(self, session_id: str) -> None:
+        """Note that what was to begin of a session is refused here: another may have room for it (rule 4)."""
         ...
 
     def check_not_elsewhere(self, session_id: str) -> None:
@@ -209,6 +220,9 @@ class Alone:
 
     def check_here(self, session_id: str) -> None:
         """Return: it is."""
+
+    def refused(self, session_id: str) -> None:
+        """Return: there is no other."""
 
     def check_not_elsewhere(self, session_id: str) -> None:
         """Return: it is not."""

@@ -103,6 +103,9 @@ class Workers:
         if owner != self.index:
             raise Elsewhere(owner)
 
+    def refused(self, session_id: str) -> None:
+        """Return: it is this worker's all the same."""
+
     def check_not_elsewhere(self, session_id: str) -> None:
         """Raise Elsewhere unless the session is this worker's: somebody has every session."""
         self.check_here(session_id)

@@ -570,3 +570,12 @@ async def test_an_id_says_which_node_has_made_it() -> None:
         assert (await some.taken("b")).received == b"GET /run"
         a.check_made_here("not one of ours")
         peer.close()
+
+
+async def test_what_is_refused_of_a_session_is_told_to_whoever_lets_go_of_claims() -> None:
+    async with nodes("a") as some:
+        told: list[str] = []
+        some.nodes["a"].refused("nobody is told yet")
+        some.nodes["a"].on_refused(told.append)
+        some.nodes["a"].refused("call")
+        assert told == ["call"]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+import structlog.testing
 
 from tests.support.memory_engine import MemoryTable
 from tests.support.waiting import until
@@ -130,3 +131,66 @@ async def test_what_cannot_be_written_yet_is_changed_by_nobody_and_is_to_be_trie
     await until(lambda: not a.unwritten)
     assert (await a.take(owned)).epoch == 2
     await a.stop()
+
+
+class Slow(MemoryTable):
+    """A table that deletes when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_delete = asyncio.Event()
+
+    async def delete(self, key: str, *, after: int) -> None:
+        await self.may_delete.wait()
+        await super().delete(key, after=after)
+
+
+async def test_what_begins_while_its_claim_is_let_go_of_is_claimed_anew() -> None:
+    table = Slow()
+    a = await owners_of(table, "a")
+    first = await a.claim("call", None)
+    letting_go = asyncio.create_task(a.release("call"))
+    await asyncio.sleep(0)
+    assert a.owner("call") is None  # else it would begin here, without a claim a moment later
+    claiming = asyncio.create_task(a.claim("call", None))
+    table.may_delete.set()
+    await letting_go
+    assert (await claiming) == first
+    assert a.is_own("call")
+    assert [entry for entry in table.entries.values() if entry.revision]
+
+
+async def test_a_claim_that_cannot_be_let_go_of_while_the_engine_is_away_stays_and_holds_nobody_up() -> None:
+    table = MemoryTable()
+    a = await owners_of(table, "a")
+    await a.claim("call", None)
+    table.is_away = True
+    with pytest.raises(EngineAway):
+        await a.release("call")
+    assert a.is_own("call")
+    assert (await a.claim("call", None)).node == "a"
+    table.is_away = False
+    await a.release("call")
+    assert not a.is_own("call")
+
+
+@pytest.mark.parametrize("is_handed_over", [False, True])
+async def test_what_others_take_is_a_warning_unless_it_was_handed_over(is_handed_over: bool) -> None:
+    table = MemoryTable()
+    a, b = await owners_of(table, "a"), await owners_of(table, "b")
+    owned = await a.claim("call", None)
+    a.on_lost(lambda owned: a.tell_let_go(owned, ["r1"]))
+    a.hands_over = is_handed_over
+    with structlog.testing.capture_logs() as logs:
+        taken = await b.take(owned)
+    levels = [(each["event"], each["log_level"]) for each in logs]
+    if is_handed_over:
+        assert levels == [("session_handed_over", "info")]
+    else:
+        assert levels == [("session_lost", "warning"), ("session_let_go", "warning")]
+
+    again = await owners_of(table, "a")  # it is started anew, and finds the journals of before
+    again.handed_over = is_handed_over
+    with structlog.testing.capture_logs() as logs:
+        again.tell_let_go(taken, [], of_before=True)
+    assert [each["event"] for each in logs] == ["session_handed_over" if is_handed_over else "session_let_go"]

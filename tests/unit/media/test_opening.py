@@ -16,7 +16,7 @@ from wavstream.dialects.events import StreamStopped
 from wavstream.errors import LimitReached, Unauthenticated
 from wavstream.media.endpoint import MediaLimits
 from wavstream.media.request import MediaCredentials
-from wavstream.workers.boundary import WorkerUnavailable
+from wavstream.workers.boundary import NOBODY, Elsewhere, WorkerUnavailable
 
 HERE, THERE = session_of(0), session_of(1)
 AUDIO = [os.urandom(320) for _ in range(50)]
@@ -320,3 +320,17 @@ async def test_500_streams_in_a_moment_are_all_where_they_belong() -> None:
                 assert sink.audio == b"".join(AUDIO[:2])
         assert len(peers) == 500
         assert both.counted(0) == both.counted(1) == (250, 250, 250)
+
+
+async def test_a_stream_whose_session_was_let_go_of_while_it_opened_is_told_to_connect_again() -> None:
+    async with doors() as both:
+        peer = await both.doors[0].dial(upgrade(f"/media/twilio/{HERE}/a"))
+        assert (await peer.head()).startswith("HTTP/1.1 101 ")
+
+        def gone(_session_id: str) -> None:
+            raise Elsewhere(NOBODY)
+
+        both.planes[0][0].boundary.check_here = gone  # type: ignore[method-assign, assignment]
+        peer.send(twilio_start(HERE))
+        code, reason = await peer.closing()
+        assert (code, "connect again" in reason) == (1013, True)

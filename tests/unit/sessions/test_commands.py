@@ -35,6 +35,7 @@ from wavstream.sessions.session import SessionStream
 from wavstream.sessions.ticker import Ticker
 from wavstream.storage.local import LocalStorage
 from wavstream.storage.object_keys import KeyTemplate
+from wavstream.workers.boundary import Alone, Elsewhere
 
 OPTIONS = RecordingOptions()
 
@@ -94,6 +95,7 @@ class CommandsHarness:
         opener: Opener | None = None,
         *,
         close_wait_s: float = 3600.0,
+        boundary: Alone | None = None,
     ) -> None:
         self.now_s = 0.0
         self.recorder = QuietRecorder()
@@ -130,6 +132,7 @@ class CommandsHarness:
             eraser=self.eraser,
             new_recordings=self.new_recordings,
             now_us=self.now_us,
+            boundary=boundary,
         )
 
     def now_us(self) -> int:
@@ -788,3 +791,54 @@ async def test_an_announced_session_shows_what_was_told_of_it(office: CommandsHa
 
     assert (view.from_, view.streams) == ("+4930", ())
     assert office.commands.session("one", "call-77") == view
+
+
+class OneOfSeveral(Alone):
+    """Of the nodes of a cluster: keeps what it is told, and has lost a session when a test says so."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.looks = 0
+        self.is_here_for = 100
+
+    def check_here(self, session_id: str) -> None:
+        self.looks += 1
+        if self.looks > self.is_here_for:
+            raise Elsewhere(1)
+
+    def refused(self, session_id: str) -> None:
+        self.told.append(session_id)
+
+
+async def test_what_is_refused_is_told_so_that_the_claim_of_its_session_is_let_go_of(
+    tmp_path: Path, catalog: Catalog, database: FaultyDatabase
+) -> None:
+    boundary = OneOfSeveral()
+    office = CommandsHarness(tmp_path, catalog, database, boundary=boundary)
+    office.reserve.free_bytes = 0
+    with pytest.raises(LimitReached, match="disk is full"):
+        await office.start("started")
+    with pytest.raises(LimitReached, match="disk is full"):
+        await office.start("again", idempotency_key="once")
+    office.sessions.load.is_draining = True
+    with pytest.raises(LimitReached, match="drained"):
+        await office.commands.announce(app_id="one", session_id="announced", call=CallFacts())
+    assert boundary.told == ["started", "again", "announced"]
+    assert office.sessions.ids() == set()
+
+    office.sessions.load.is_draining, office.reserve.free_bytes = False, 1 << 40
+    await office.start("call-77")
+    assert boundary.told == ["started", "again", "announced"]
+
+
+async def test_a_session_that_was_let_go_of_while_the_catalog_answered_begins_where_it_is_by_then(
+    tmp_path: Path, catalog: Catalog, database: FaultyDatabase
+) -> None:
+    boundary = OneOfSeveral()
+    office = CommandsHarness(tmp_path, catalog, database, boundary=boundary)
+    boundary.is_here_for = 1
+    with pytest.raises(Elsewhere):
+        await office.start(idempotency_key="once")
+    assert office.sessions.ids() == set()
+    boundary.is_here_for = 100
+    assert (await office.start(idempotency_key="once")).status is Status.ACCEPTED  # the key is of nothing yet

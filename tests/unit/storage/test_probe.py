@@ -72,7 +72,8 @@ async def test_a_marker_that_cannot_be_read_is_somebody_elses() -> None:
     ("said", "means", "is_lasting"),
     [
         ("<Error><Code>NoSuchBucket</Code></Error>", "no such bucket", True),
-        ("<Error><Code>InvalidAccessKeyId</Code></Error>", "access key", True),
+        ("<Error><Code>InvalidAccessKeyId</Code></Error>", "set storage.access_key_id", True),
+        ("<Error><Code>SignatureDoesNotMatch</Code></Error>", "set storage.secret_access_key", True),
         ("<Error><Code>RequestTimeTooSkewed</Code></Error>", "clock", True),
         ("<Error><Code>ExpiredToken</Code></Error>", "expired", True),
         ("<Error><Code>SlowDown</Code></Error>", "send less", False),
