@@ -94,6 +94,7 @@ SHORTER = {
         "conversion/verification.py",
         "listening/reasons.py",
         "media/refusals.py",
+        "media/relayed.py",
         "model/file_names.py",
         "rendering/codecs/decode.py",
         "rendering/codecs/encode.py",
