@@ -81,6 +81,7 @@ SHORTER = {
         "api/signalwire/swml/variables.py",
         "journal/amendments.py",
         "recovery/agreement.py",
+        "recovery/missing_files.py",
         "service/acceptor.py",
         "service/disk_watch.py",
         "service/front.py",
