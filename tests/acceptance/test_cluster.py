@@ -20,7 +20,7 @@ from tests.support.events import events
 from tests.support.nodes import cluster, owner_of
 from tests.support.postgres import shared_postgres
 from tests.support.receiver import Receiver
-from tests.support.recorder import Recorder, hear
+from tests.support.recorder import Recorder, close_code, hear
 from tests.support.speech import noise
 from tests.support.talking import RATE_HZ, say, speak
 from tests.support.tones import tone
@@ -77,6 +77,27 @@ async def test_a_leg_that_is_relayed_for_seconds_loses_no_sample(tmp_path: Path,
             heard = samples[:, channel]
             begin = int(np.argmax(np.correlate(heard.astype(float), said[:1_600].astype(float))))
             assert np.array_equal(heard[begin : begin + len(said)], said)
+
+
+async def test_at_the_stop_of_a_node_the_streams_that_it_relays_are_closed_as_its_own_are(
+    tmp_path: Path, weed: Weed
+) -> None:
+    async with cluster(tmp_path, weed, "a", "b") as (nodes, _):
+        a, b = nodes["a"], nodes["b"]
+        await b.start("call-1")
+        async with (
+            b.connect("/media/pcm/call-1/caller") as stays,
+            a.connect("/media/pcm/call-1/agent") as relayed,
+            a.connect("/media/pcm/call-2/caller") as own,
+        ):
+            await asyncio.gather(*(say(each, tone(440, 1.0)) for each in (stays, relayed, own)))
+            await b.until_received("call-1", 1000, legs=2)
+            await a.until_received("call-2", 1000, legs=1)
+            assert await nodes.stop("a") == 0
+            assert [await close_code(each) for each in (relayed, own)] == [(1012, "service restart")] * 2
+            async with b.connect("/media/pcm/call-1/agent") as again:
+                await say(again, tone(440, 1.0))
+                await b.until_received("call-1", 1000, legs=2)
 
 
 async def test_however_many_nodes_a_call_reaches_at_once_it_is_one_session(tmp_path: Path, weed: Weed) -> None:

@@ -163,11 +163,17 @@ async def test_a_file_that_was_in_no_bucket_yet_is_made_again_by_another_node_wi
 
         async def fetched() -> bytes | None:
             answer = await b.http.get(stopped["url"].replace(a_url, b.base_url), follow_redirects=True)
+            if answer.status_code != 200:
+                assert (answer.status_code, answer.headers.get("retry-after")) == (503, "2"), answer.text
+                assert (await b.get(recording))["status"] == "available"
             return answer.content if answer.status_code == 200 else None
 
         content = await until(fetched)
         assert content is not None
         done = await b.get(recording)
+        process = nodes.nodes["b"]
+        await nodes.stop("b")
+        assert not [each for each in process.last_words if "recording_file_missing" in each]
     samples, _ = hear(content)
     assert done["audio_sha256"] == stopped["audio_sha256"] == hashlib.sha256(samples.tobytes()).hexdigest()
     assert done["integrity"] == stopped["integrity"]

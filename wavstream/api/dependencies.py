@@ -56,6 +56,8 @@ class ApiDependencies:
     pages: LivePages
     """Who look at what is live."""
     waveforms: Waveforms
+    check_missing: Callable[[Recording], Awaitable[None]]
+    """Returns if a file that was not found here is missing (``MissingFiles.check``)."""
     messages: MessageBuilder
     """Makes the webhooks that are shown."""
     readiness: Callable[[], Awaitable[Sequence[str]]]

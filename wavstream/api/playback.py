@@ -151,8 +151,26 @@ async def where_now(parts: ApiDependencies, recording: Recording) -> Recording |
     return now if is_moved else None
 
 
-async def file_response(parts: ApiDependencies, recording: Recording, request: Request, ext: str) -> Response:
-    """Return the file of an available recording in that format, or what of it is asked for."""
+async def look_again(parts: ApiDependencies, recording: Recording) -> Recording | None:
+    """Return the recording whose file was not found, to be looked for once more; None: it is gone from its store.
+
+    Raise LimitReached if it cannot be said yet that the file is missing, Elsewhere if that is not ours to say.
+    """
+    if (moved := await where_now(parts, recording)) is not None:
+        return moved
+    if recording.stored is not None:
+        return None
+    await parts.check_missing(recording)
+    return recording
+
+
+async def file_response(
+    parts: ApiDependencies, recording: Recording, request: Request, ext: str, *, is_again: bool = False
+) -> Response:
+    """Return the file of an available recording in that format, or what of it is asked for.
+
+    ``is_again``: it was not found, and is missing unless it has come since.
+    """
     parts.check_disk_of(recording)
     receipt = recording.receipt
     if receipt is None or recording.ended_at is None:
@@ -166,10 +184,10 @@ async def file_response(parts: ApiDependencies, recording: Recording, request: R
             reader.close()
     if answer is not None:
         return answer
-    if (moved := await where_now(parts, recording)) is not None:
-        return await file_response(parts, moved, request, ext)
-    if recording.stored is not None:
+    if (found := await look_again(parts, recording)) is None:
         return gone_from_store()
+    if not is_again or found is not recording:
+        return await file_response(parts, found, request, ext, is_again=True)
     log.error(
         "recording_file_missing",
         recording_id=recording.id,

@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId
-from wavstream.api.playback import as_of, gone_from_store, where_now
+from wavstream.api.playback import as_of, gone_from_store, look_again
 from wavstream.api.problems import problem
 from wavstream.api.routes import Router
 from wavstream.conversion.verification import differences
@@ -72,13 +72,13 @@ def routes(parts: ApiDependencies) -> Router:
             return problem(404, f"The recording has no file: it is {recording.status}.")
         try:
             found = await _differences(parts, recording)
-        except FileNotFoundError:
-            if (moved := await where_now(parts, recording)) is None:
-                gone = "The file of the recording is gone."
-                return problem(404, gone) if recording.stored is None else gone_from_store()
-            found = await _differences(parts, moved)
+            if found is None and (again := await look_again(parts, recording)) is not None:
+                found = await _differences(parts, again)
         except OSError as error:
             raise DependencyError(f"storage: the file could not be read: {error.strerror}") from error
+        if found is None:
+            gone = "The file of the recording is gone."
+            return problem(404, gone) if recording.stored is None else gone_from_store()
         result = Verification(
             recording_id=recording.id,
             verified=not found,
@@ -92,8 +92,8 @@ def routes(parts: ApiDependencies) -> Router:
     return router
 
 
-async def _differences(parts: ApiDependencies, recording: Recording) -> list[str]:
-    """Return every difference of the file from its receipt; raises OSError or StoreError."""
+async def _differences(parts: ApiDependencies, recording: Recording) -> list[str] | None:
+    """Return every difference of the file from its receipt; None: it was not found. Raises OSError or StoreError."""
     parts.check_disk_of(recording)
     found: list[str] = []
     pool, app_id = parts.reads(recording), recording.app_id
@@ -112,6 +112,8 @@ async def _differences(parts: ApiDependencies, recording: Recording) -> list[str
 
         while await pool.run(app_id, look):
             pass
+    except FileNotFoundError:
+        return None
     finally:
         place.leave()
     return found

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from wavstream.api.dependencies import ApiDependencies
 from wavstream.api.documents import problems
 from wavstream.api.middleware import AppId
-from wavstream.api.playback import as_of, where_now
+from wavstream.api.playback import as_of, look_again
 from wavstream.api.problems import problem
 from wavstream.api.routes import Router
 from wavstream.model.document import Document
@@ -177,8 +177,8 @@ def routes(parts: ApiDependencies) -> Router:
                 return Response(status_code=304, headers=headers)
             parts.check_disk_of(recording)
             found = await parts.waveforms.finished(recording, query.window())
-            if found is None and (moved := await where_now(parts, recording)) is not None:
-                found = await parts.waveforms.finished(moved, query.window())
+            if found is None and (again := await look_again(parts, recording)) is not None:
+                found = await parts.waveforms.finished(again, query.window())
             is_final = True
         elif recording.status.is_unfinished:
             found, is_final = await parts.waveforms.growing(recording, query.window()), False

@@ -128,6 +128,12 @@ class Nodes:
 
         return await self._database.read(read)
 
+    async def has_row(self, recording: Recording) -> bool:
+        """Return whether no other node has the recording, as its row says: its file lies here, or nowhere."""
+        statement = select(_COLUMNS.node).where(_COLUMNS.id == recording.id)
+        named = await self._database.read(lambda connection: connection.execute(statement).scalar_one_or_none())
+        return named in (None, self.node)
+
     async def of_session(self, session_id: str) -> list[Recording]:
         """Return the recordings of a session that this node has and that are not in a store."""
         statement = select(recordings).where(

@@ -257,6 +257,10 @@ class Recordings:
     def _own(self) -> Select[Any]:
         return select(recordings) if self._nodes is None else select(recordings).where(self._nodes.own())
 
+    async def is_of_another(self, recording: Recording) -> bool:
+        """Return whether the row says that another node has the recording."""
+        return self._nodes is not None and not await self._nodes.has_row(recording)
+
     async def unfinished(self) -> list[Recording]:
         """Return the recordings of this node whose file is not made yet (any but those that ended), oldest first."""
         columns = recordings.c

@@ -57,6 +57,8 @@ class KeptAside:
         self._recordings: dict[str, frozenset[str]] = {}
         """By key of a journal: of which recordings it tells."""
         self._said: set[str] = set()
+        self.on_settled: Callable[[], None] = lambda: None
+        """Called when recordings that were taken from here are in the bucket: what is here of their files may go."""
 
     @property
     def path(self) -> Path:
@@ -89,6 +91,7 @@ class KeptAside:
             recordings = sorted(kept.recordings)
             if recordings and await self._rows.are_settled(recordings):
                 await self._remove(key, why="settled")
+                self.on_settled()
             elif kept.since <= old_from and not (recordings and await self._rows.knows_any(recordings)):  # rule 3
                 await self._remove(key, why="kept for long enough")
 

@@ -153,6 +153,10 @@ class NodeJournals:
         """Sessions that need their entries: a recording needs their journal, or they are being taken."""
         return {journal.session_id for journal in self._leases.journals()} | self.take_overs.busy
 
+    def brings_back(self, session_id: str) -> bool:
+        """Return whether a session's recordings are being brought back here, or will be."""
+        return session_id in self.take_overs.busy or session_id in self.take_overs.own_at_start
+
     async def clear(self, session_id: str) -> bool:
         """Delete what the bucket has of the journal of a session that is over; return False if that is for later."""
         return self.body is None or await self.body.clear(session_id)

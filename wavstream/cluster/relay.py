@@ -5,6 +5,10 @@
 2. A side that has sent all that it sends (half-close) is still sent to; the relay is over when both have.
 3. A side that is lost ends the other at once, without a word: to a media server that is what the death of the server
    itself looks like, so it connects again, and is taken where its session is then.
+4. Where this node stops, the owner hears it as the end of what the peer sends, and answers with what it has to say to
+   the peer: the close frame of a stream (``media.connection``). Only the owner knows where its frames end, so nothing
+   of ours is put between them. What the peer sends from then on is dropped, not refused: a reset could overtake that
+   frame. An owner or a peer that takes longer than ``STOP_S`` is lost, as in rule 3.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ from typing import cast
 
 _HIGH_BYTES = 256 * 1024
 """What may wait for a side that takes nothing, beside what the kernels hold."""
+STOP_S = 2.0
+"""How long a stop waits for the two sides to take leave (rule 4)."""
 
 
 class _Side(asyncio.Protocol):
@@ -29,6 +35,8 @@ class _Side(asyncio.Protocol):
         """What came before the other side was there: uvloop reads what waits, whatever is asked of it."""
         self.has_ended = False
         """Whether it sends nothing more."""
+        self.is_dropped = False
+        """Whether what it sends goes nowhere (rule 4)."""
         self.moved_bytes = 0
         """That came from it."""
 
@@ -50,7 +58,7 @@ class _Side(asyncio.Protocol):
         self.moved_bytes += len(data)
         if self._early is not None:
             self._early.append(data)
-        else:
+        elif not self.is_dropped:
             self.other.write(data)
 
     def write(self, data: bytes) -> None:
@@ -97,14 +105,17 @@ class _Side(asyncio.Protocol):
 class Relay:
     """The two sockets of one relayed connection. Lives on the event loop."""
 
-    def __init__(self, node: str, *, on_over: Callable[[Relay], None]) -> None:
+    def __init__(self, node: str, *, on_over: Callable[[Relay], None], stop_s: float = STOP_S) -> None:
         """``node``: whose connection it is; ``on_over`` is called once, when nothing of it is left."""
         self.node = node
         self._on_over = on_over
+        self._stop_s = stop_s
         self._peer, self._owner = _Side(self), _Side(self)
         self._peer.other, self._owner.other = self._owner, self._peer
         self._left = 2
         self._is_over = False
+        self._deadline: asyncio.TimerHandle | None = None
+        """Of a stop (rule 4)."""
 
     @property
     def moved_bytes(self) -> int:
@@ -130,10 +141,19 @@ class Relay:
             side.begin()
         if self._peer.has_ended and self._owner.has_ended:
             self.close()
+        elif self._deadline is not None:
+            self._take_leave()
 
     def shutdown(self) -> None:
-        """End it, since the server stops; its peer finds its session by another node (uvicorn calls this)."""
-        self.abort()
+        """End it, since the server stops; its peer finds its session by another node (rule 4; uvicorn calls this)."""
+        if self._deadline is None and not self._is_over:
+            self._deadline = asyncio.get_running_loop().call_later(self._stop_s, self.abort)
+            self._take_leave()
+
+    def _take_leave(self) -> None:
+        self._peer.is_dropped = True
+        self._owner.end()
+        self._peer.resume()  # else nobody sees its end
 
     def abort(self) -> None:
         """End both sides at once (rule 3)."""
@@ -156,4 +176,6 @@ class Relay:
             other.abort()
         if self._left == 0 and not self._is_over:
             self._is_over = True
+            if self._deadline is not None:
+                self._deadline.cancel()
             self._on_over(self)

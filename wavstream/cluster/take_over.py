@@ -108,7 +108,7 @@ class TakeOvers:
         self._recoveries = asyncio.Semaphore(AT_ONCE)
         self._orphans = Orphans()
         self._rows_said_s = -_SAID_AGAIN_S
-        self._own_at_start: set[str] | None = {owned.session_id for owned in owners.of_node(node)}
+        self.own_at_start = {owned.session_id for owned in owners.of_node(node)}
         """Sessions that were ours before this process began, as long as they were not looked at."""
         self.taken = 0
         """Sessions taken from others since the start."""
@@ -269,16 +269,16 @@ class TakeOvers:
         """Take again what is ours and is not here: a take-over that failed, or of before the disk was lost."""
         if self._recovery.running:
             return
-        before, self._own_at_start = self._own_at_start, None
         for owned in self._owners.of_node(self._node):
             session_id = owned.session_id
-            is_lost = before is not None and session_id in before and not self._is_here(session_id)
+            is_lost = session_id in self.own_at_start and not self._is_here(session_id)
             if is_lost and self._body is not None:
                 self._body.may_have_more(session_id)
             with suppress(DependencyError):
                 is_lost = is_lost and bool(await self._rows.of_session(session_id))
                 if (is_lost or not owned.holder.is_joined) and session_id not in self.busy:
                     self._take_orphan(owned)
+        self.own_at_start.clear()
 
     def is_joined_later(self, session_id: str) -> bool:
         """Return whether a session is ours of which nothing is here: we died as we took it, or have lost our disk."""

@@ -33,9 +33,9 @@ from wavstream.access.origin import client_address
 from wavstream.dialects.base import Dialect
 from wavstream.errors import LimitReached, PeerError, Unauthenticated
 from wavstream.media.closing import closing_for
-from wavstream.media.connection import MediaConnection
 from wavstream.media.endpoint import MediaEndpoint
 from wavstream.media.opening import Opening
+from wavstream.media.relayed import connection_for
 from wavstream.media.request import MediaCredentials, Peer, other_version, read_request, refusal, shown_target
 from wavstream.media.unauthorized import Unauthorized, has_place, last_words, who_tells
 from wavstream.media.wire import Wire
@@ -261,7 +261,7 @@ class Handshake(asyncio.Protocol):
     def _open(self, dialect: Dialect, response: Response, app_id: str, token_session: str | None) -> None:
         self._decide()
         self._connections.discard(self)
-        connection = MediaConnection(
+        connection = connection_for(self._relayed)(
             self._endpoint,
             transport=self._transport,
             core=self._core,

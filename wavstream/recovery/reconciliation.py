@@ -7,7 +7,8 @@
   as the sidecar beside the file tells. So is one that says ``failed``: its file has come back, or was there. Of an
   unfinished one that has no journal ``recovery`` asks for the file before it gives it up.
 - A file without a row gets its row back from the JSON sidecar beside it; its retention goes on as it was.
-- A file of a recording that was erased, which has come back, is the sweeper's to remove.
+- A file of a recording that was erased, which has come back, is the sweeper's to remove. One of a recording that
+  another node has taken goes when that node's is in the store (``uploads``).
 - A file with neither row nor readable sidecar is left alone: it may be somebody's, and only a person can tell.
 
 It runs beside live calls, so it asks in an order in which nothing live looks wrong: first which files there are, then
@@ -89,8 +90,13 @@ async def _adopt(files: set[str], *, recordings: Recordings, storage: LocalStora
 
 
 async def _is_explained(told: Recording, recordings: Recordings, storage: LocalStorage, save_found: _Save) -> bool:
-    """Return whether the row tells why the file is there: it is erased, or it had failed and is available now."""
+    """Return whether the row tells why the file is there.
+
+    It is erased, or another node's, which has made the file too; or it had failed and is available now.
+    """
     row = await recordings.get(told.id)
+    if row is not None and await recordings.is_of_another(row):
+        return True
     if row is None or row.status is not Status.FAILED:
         return row is not None and row.status.is_erased
     finished = await asyncio.to_thread(finished_since, storage, row)

@@ -46,6 +46,7 @@ from wavstream.model.recording import Recording, Status
 from wavstream.recorder.eraser import Eraser
 from wavstream.recorder.publisher import Publisher
 from wavstream.recorder.recorder import Folders, Recorder
+from wavstream.recovery.missing_files import MissingFiles
 from wavstream.recovery.recovery import MADE_AGAIN, Recovery
 from wavstream.removals import Removals
 from wavstream.rendering.timeline.clock import Patience
@@ -456,6 +457,8 @@ class Service:
                 used=self._sessions_here,
                 now_us=self.clock.now_us,
             )
+            if self.uploads is not None:
+                self.cluster.journals.aside.on_settled = self.uploads.look_for_left_copies
         self._gateway = GatewayCommands(
             commands,
             self.catalog.operations,
@@ -519,6 +522,13 @@ class Service:
             live=self.live,
             pages=self.pages,
             waveforms=waveforms,
+            check_missing=MissingFiles(
+                boundary=self.boundary,
+                recovery=self.recovery,
+                recorder=self.recorder,
+                is_taken=None if self.cluster is None else self.cluster.journals.brings_back,
+                has_row=None if self._rows_of is None else self._rows_of.has_row,
+            ).check,
             boundary=self.boundary,
             console_passes=ConsolePasses(master) if settings.console else None,
             messages=self.webhooks.messages,

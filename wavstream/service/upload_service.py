@@ -94,6 +94,11 @@ class UploadService:
         if self.programs is not None:
             self.programs.start()
 
+    def look_for_left_copies(self) -> None:
+        """Look once more what is here of files that are in a store: another node has uploaded what was made here."""
+        self.uploader.are_copies_removed = False
+        self.uploader.wake()
+
     async def stop(self) -> None:
         """Break off what is under way; the next start does it again."""
         await self.uploader.stop()

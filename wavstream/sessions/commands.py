@@ -213,6 +213,8 @@ class Commands:
         """Return one recording of the app; raises NotFound."""
         further = self._recorder.further_than_its_row(recording_id)
         row = await self._catalog.recordings.get(recording_id, app_id=app_id)
+        if row is not None and row.status is Status.AVAILABLE:  # it stays so while its file is made again
+            return row
         if further is not None and further.app_id == app_id:
             return further if row is None else replace(further, hold=row.hold)
         if row is None:
@@ -283,8 +285,9 @@ class Commands:
             if await self._eraser.remove_rest(recording):
                 return
             raise NotFound("no such recording")
-        if recording.status.is_unfinished:
-            todo = "try again when it is finished" if recording.status is Status.COMPLETED else "stop it first"
+        if recording.status.is_unfinished or self._recorder.get(recording_id) is not None:
+            is_stopped = recording.status in (Status.COMPLETED, Status.AVAILABLE)
+            todo = "try again when it is finished" if is_stopped else "stop it first"
             raise Conflict(f"the recording is {recording.status}: {todo}", state=recording.status)
         if recording.stored is None:
             self._boundary.check_disk(recording.session_id)

@@ -11,8 +11,9 @@
 5. On a full disk an upload is what makes room, and its rows need some: they take it from the reserve file.
 6. A file that is not here is looked for in the stores: the row may be older than the upload, as in a catalog that was
    restored. What is nowhere is tried ever more seldom: it may be made again, or put back.
-7. What a process that was ended left here of files that had gone is removed by the next, once the store says that it
-   has them. A file that is here and that the store has lost was put back: it is uploaded again.
+7. What a process that was ended left here of files that had gone is removed by the next, and what was made here of a
+   recording that another node then took, once the store says that it has them. A file that is here and that the store
+   has lost was put back: it is uploaded again.
 8. A recording that was recovered may be older than what the store has of it: the machine, or catalog and journals, were
    put back to an earlier moment. What has ended by itself is the truth then, and is not written over.
 """
@@ -118,7 +119,8 @@ class Uploader:
         """Whether something is due that waits for a store alone."""
         self._counted_at_s: float | None = None
         self._is_catalog_failing = False
-        self._are_copies_removed = self._is_copies_failure_told = False
+        self.are_copies_removed = self._is_copies_failure_told = False
+        """The first: whether nothing is left here of files that are in a store, as far as is known (rule 7)."""
         self._copies_at_s = 0.0
         self.counts = UploadCounts()
         self.backlog = UploadBacklog()
@@ -172,13 +174,13 @@ class Uploader:
 
     async def _remove_left_copies(self) -> None:
         """Remove what was left here, until that has succeeded (rule 7)."""
-        if self._are_copies_removed or self._clock_s() < self._copies_at_s:
+        if self.are_copies_removed or self._clock_s() < self._copies_at_s:
             return
         self._copies_at_s = self._clock_s() + RESCAN_S
         try:
             if removed := await remove_left_copies(self._local, self._uploads, self._stores):
                 log.info("uploaded_copies_removed", files=removed)
-            self._are_copies_removed = True
+            self.are_copies_removed = True
         except (DependencyError, OSError) as error:
             if not self._is_copies_failure_told:
                 log.warning("uploaded_copies_not_removed", error=str(error))

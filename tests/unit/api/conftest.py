@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -69,6 +69,10 @@ class ApiHarness:
     bucket: Any
     files: FinishedFiles
     reasons: list[str] = field(default_factory=list)
+    to_come: list[Exception] = field(default_factory=list)
+    """Why it cannot be said of a file that was not found that it is missing."""
+    on_missing: list[Callable[[], object]] = field(default_factory=list)
+    """Called when that is asked."""
 
     def upload(self, recording: Recording) -> Recording:
         """Put the file into the store, as who uploads does, and remove it here."""
@@ -104,10 +108,17 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
     stored_downloads = FairPool("stored-download", threads=2, places=places)
     commands = FakeCommands(clock, storage)
     authenticator, registry, reasons = FakeAuthenticator(), CollectorRegistry(), list[str]()
+    to_come, on_missing = list[Exception](), list[Callable[[], object]]()
     links = LinkKeys((LinkKey("k1", b"s" * 32, START),))
 
     async def readiness() -> list[str]:
         return reasons
+
+    async def check_missing(_recording: Recording) -> None:
+        for each in on_missing:
+            each()
+        if to_come:
+            raise to_come[0]
 
     async def metrics() -> bytes:
         return generate_latest(registry)
@@ -132,6 +143,7 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
             live=NobodyLive(),
             pages=NobodyLooks(),
             waveforms=NoWaveforms(),
+            check_missing=check_missing,
             transcripts=transcripts,
             messages=MessageBuilder(
                 vocabularies=VOCABULARIES,
@@ -177,6 +189,8 @@ async def world(tmp_path: Path, catalog: Catalog) -> AsyncIterator[ApiHarness]:
         bucket=bucket,
         files=files,
         reasons=reasons,
+        to_come=to_come,
+        on_missing=on_missing,
     )
     await conversions.stop()
     await downloads.stop()

@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from tests.unit.api.conftest import ApiHarness
 from tests.unit.api.fakes import START
 from wavstream.api.file_part import CHUNK_BYTES, PIECE_BYTES, FilePart, FileReader
+from wavstream.errors import LimitReached
 from wavstream.model.file_names import content_disposition
 from wavstream.model.options import RecordingOptions
 from wavstream.model.recording import Recording, Status
@@ -235,6 +236,45 @@ async def test_a_file_that_vanished_answers_404_and_is_logged_without_its_link(
     (line,) = logs
     assert (line["log_level"], line["recording_id"]) == ("error", finished.id)
     assert url.split("/")[3] not in str(line)
+
+
+@HERE
+@pytest.mark.parametrize("what", ["file", "copy", "audio", "waveform", "verify"])
+async def test_of_a_file_that_may_come_nobody_is_told_that_it_is_gone(
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str, what: str
+) -> None:
+    world.commands.storage.path(finished.object_key).unlink()
+    world.to_come.append(LimitReached("The file of the recording is being made again.", retry_after_s=2))
+    of_it = f"/v1/recordings/{finished.id}"
+    asked = {
+        "file": ("GET", url),
+        "copy": ("GET", f"{of_it}/audio.mp3"),
+        "audio": ("GET", f"{of_it}/audio.wav"),
+        "waveform": ("GET", f"{of_it}/waveform"),
+        "verify": ("POST", f"{of_it}/verify"),
+    }
+    with capture_logs() as logs:
+        response = await client.request(*asked[what])
+    assert (response.status_code, response.headers.get("retry-after")) == (503, "2")
+    assert logs == []
+    world.to_come.clear()
+    assert (await client.request(*asked[what])).status_code == 404
+
+
+@HERE
+@pytest.mark.parametrize("how", ["file", "verify"])
+async def test_a_file_that_came_while_it_was_asked_whether_it_is_missing_is_given(
+    world: ApiHarness, client: httpx.AsyncClient, finished: Recording, url: str, audio: bytes, how: str
+) -> None:
+    path = world.commands.storage.path(finished.object_key)
+    path.unlink()
+    world.on_missing.append(lambda: path.write_bytes(audio))
+    with capture_logs() as logs:
+        if how == "file":
+            assert (await client.get(url)).content == audio
+        else:
+            assert (await client.post(f"/v1/recordings/{finished.id}/verify")).status_code == 200
+    assert logs == []
 
 
 @HERE

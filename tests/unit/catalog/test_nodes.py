@@ -53,6 +53,18 @@ async def due(node: Node) -> list[str]:
     return [each.recording_id for each in await node.catalog.uploads.due(START + timedelta(days=1), 99)]
 
 
+async def test_whose_file_a_recording_has_is_the_node_that_its_row_names_whatever_the_others_believe(
+    nodes: tuple[Node, Node],
+) -> None:
+    a, b = nodes
+    assert await a.catalog.recordings.save(finished())  # while a knew of no owner
+    b.believes[finished().session_id] = Owner("b", 1)
+    assert (await a.rows.has_row(finished()), await b.rows.has_row(finished())) == (True, False)
+
+    assert await b.rows.take(finished().session_id, Owner("b", 1), held_by=("a", "b")) == 1
+    assert (await a.rows.has_row(finished()), await b.rows.has_row(finished())) == (False, True)
+
+
 async def test_what_a_node_writes_that_has_lost_the_session_without_knowing_it_does_not_count(
     nodes: tuple[Node, Node],
 ) -> None:

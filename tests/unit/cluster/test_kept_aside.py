@@ -63,8 +63,13 @@ async def test_a_journal_goes_when_each_recording_of_it_has_its_file(tmp_path: P
     aside = Aside(tmp_path)
     first, second = [await asyncio.to_thread(aside.take, key) for key in ("one", "two")]
     aside.rows.known |= {first, second}
+    told: list[str] = []
+    aside._aside.on_settled = lambda: told.append("what is here of its file may go")
+    assert await aside.look() == ["one", "two"]
+    assert told == []
     aside.rows.settled.add(first)
     assert await aside.look() == ["two"]
+    assert len(told) == 1
     assert await aside.look(after=2 * KEPT) == ["two"], "the bucket may be away for days"
     aside.rows.settled.add(second)
     assert await aside.look() == []

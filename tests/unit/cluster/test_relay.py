@@ -14,7 +14,7 @@ import uvloop
 
 from tests.support.waiting import until
 from tests.support.workers import connection
-from wavstream.cluster.relay import Relay
+from wavstream.cluster.relay import STOP_S, Relay
 
 
 @dataclass
@@ -44,11 +44,11 @@ async def exactly(sock: socket.socket, size: int) -> bytes:
 
 
 @asynccontextmanager
-async def relayed() -> AsyncIterator[Relayed]:
+async def relayed(stop_s: float = STOP_S) -> AsyncIterator[Relayed]:
     peer, accepted = connection()
     called, owner = connection()
     over: list[Relay] = []
-    relay = Relay("b", on_over=over.append)
+    relay = Relay("b", on_over=over.append, stop_s=stop_s)
     for each in (peer, accepted, called, owner):
         each.setblocking(False)
     try:
@@ -133,8 +133,39 @@ async def test_where_one_side_is_lost_the_other_ends_at_once(lost: str) -> None:
         await until(lambda: each.over)
 
 
-async def test_a_stop_of_the_server_ends_it() -> None:
+async def test_at_a_stop_of_the_server_the_owner_takes_leave_of_the_peer_which_is_heard_no_more() -> None:
     async with relayed() as each:
+        await send(each.peer, b"said before")
+        assert await each.to_owner(11) == b"said before"
         each.relay.shutdown()
+        assert await each.to_owner(1) == b""
+        await send(each.peer, os.urandom(100_000))
+        await send(each.owner, b"come back")
+        each.owner.shutdown(socket.SHUT_WR)
+        assert await each.to_peer(100) == b"come back"  # and the end
+        each.peer.shutdown(socket.SHUT_WR)
         await until(lambda: each.over)
         assert each.over == [each.relay]
+        assert await each.to_owner(1) == b""
+
+
+async def test_at_a_stop_a_peer_that_had_to_wait_is_read_to_its_end() -> None:
+    async with relayed() as each:
+        sending = asyncio.create_task(send(each.peer, os.urandom(1_000_000) * 30))
+        await until(lambda: each.relay._peer.transport is not None and not each.relay._peer.transport.is_reading())
+        each.relay.shutdown()
+        await sending
+        each.peer.shutdown(socket.SHUT_WR)
+        while await each.to_owner(1_000_000):
+            pass
+        each.owner.shutdown(socket.SHUT_WR)
+        assert await each.to_peer(1) == b""
+        await until(lambda: each.over)
+
+
+async def test_a_stop_does_not_wait_for_ever_for_who_takes_no_leave() -> None:
+    async with relayed(stop_s=0.01) as each:
+        each.relay.shutdown()
+        await until(lambda: each.over)
+        with suppress(ConnectionResetError):
+            assert await each.to_peer(1) == b""

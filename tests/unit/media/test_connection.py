@@ -21,9 +21,11 @@ from wavstream.dialects.registry import DIALECTS
 from wavstream.errors import BadPayload, DependencyError, LimitReached, NotFound, PeerError
 from wavstream.media.connection import MediaConnection
 from wavstream.media.endpoint import MediaLimits
+from wavstream.media.handshake import RELAYED
 from wavstream.media.routes import Route, Routes
 from wavstream.model.audio import Codec
 from wavstream.rendering.codecs.encode import encode
+from wavstream.workers.boundary import RelayedPeer
 
 MIB = 1024 * 1024
 TEXT, BINARY, CLOSE, PING, PONG, CONT = 1, 2, 8, 9, 10, 0
@@ -684,6 +686,23 @@ async def test_a_shutdown_closes_1012_and_the_server_waits_for_nothing_else(plan
         assert (peer.close_code, peer.close_reason) == (1012, "service restart")
     assert await sink.end() is False
     assert plane.server.server_state.connections == set()
+    assert plane.endpoint.counters.open_sockets == 0
+
+
+async def test_the_end_of_a_node_that_relays_a_stream_closes_it_1012_and_the_leg_may_come_back(
+    plane: MediaHarness,
+) -> None:
+    plane.server.lifespan.state[RELAYED] = RelayedPeer("192.0.2.9", 1)
+    node = await plane.raw()
+    node.send(client_frame(BINARY, SAMPLES))
+    sink = await plane.sink()
+    await sink.hear(lambda sink: sink.frames)
+    node.send(client_frame(BINARY, SAMPLES))
+    node.writer.write_eof()
+    assert await node.closing() == (1012, "service restart")
+    assert await sink.end() is False
+    assert sink.audio == SAMPLES * 2
+    await plane.settled()
     assert plane.endpoint.counters.open_sockets == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.sessions import at
 from tests.support.wanted import USUAL
 from tests.unit.storage.test_sidecar import finished
 from wavstream.catalog.catalog import Catalog
+from wavstream.catalog.nodes import Nodes
 from wavstream.model.fact import FactKind
 from wavstream.model.recording import LegalHold, Recording, Status, StoredObject
 from wavstream.model.times import utc
@@ -168,6 +170,18 @@ async def test_the_file_of_a_recording_that_is_being_finished_is_nothing_strange
     await shelf.catalog.recordings.add(replace(recording, status=Status.COMPLETED, receipt=None))
 
     assert await shelf.reconcile() == []
+
+
+async def test_the_file_of_a_recording_that_another_node_has_taken_is_nothing_strange(shelf: Shelf) -> None:
+    recording = finished()
+    shelf.put(recording, sidecar=sidecar_of(recording))
+    as_of = partial(Nodes, shelf.catalog.database, owner_of=lambda _session_id: None)
+    shelf.catalog.recordings.are_of(as_of(node="a"))
+    await shelf.catalog.recordings.add(recording)
+    shelf.catalog.recordings.are_of(as_of(node="b"))
+
+    assert await shelf.reconcile() == []
+    assert shelf.storage.stat(recording.object_key) is not None
 
 
 async def test_more_rows_than_fit_on_a_page_are_all_looked_at(shelf: Shelf) -> None:

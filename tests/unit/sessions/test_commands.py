@@ -785,6 +785,22 @@ async def test_a_recording_that_is_being_made_cannot_be_deleted(office: Commands
     assert refusal.value.state == "ongoing"
 
 
+async def test_a_recording_whose_file_is_made_again_is_available_still_and_is_not_erased_meanwhile(
+    office: CommandsHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavstream.sessions.commands.STOP_WAIT_S", 0.01)
+    office.stream()
+    recording = await office.start()
+    stopping = await begun(office.commands.stop(app_id="one", recording_id=recording.id))
+    await office.catalog.recordings.save(replace(recording, status=Status.AVAILABLE, ended_at=recording.created_at))
+
+    got = await office.commands.get(app_id="one", recording_id=recording.id)
+    assert got.status is Status.AVAILABLE
+    with pytest.raises(Conflict, match="try again when it is finished"):
+        await office.commands.delete(app_id="one", recording_id=recording.id)
+    stopping.cancel()
+
+
 async def test_an_announced_session_shows_what_was_told_of_it(office: CommandsHarness) -> None:
     view = await office.commands.announce(app_id="one", session_id="call-77", call=CallFacts(from_="+4930"))
     office.tick_round()

@@ -484,6 +484,23 @@ async def test_while_the_catalog_is_away_the_store_is_not_asked_without_end(
 # ---- what is older than the store ------------------------------------------------------------------------------------
 
 
+async def test_what_is_here_of_a_file_that_another_node_has_uploaded_goes_when_it_is_looked_for_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavstream.uploads.uploader.RESCAN_S", 0.01)
+    recording = await place.publish()
+    async with place.running() as uploader:
+        await place.until_done()
+        await until(lambda: uploader.are_copies_removed)
+        path = place.local.path(recording.object_key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(CONTENT)
+        uploader.are_copies_removed = False
+        uploader.wake()
+        await until(lambda: not place.here())
+    assert recording.object_key in place.store.objects
+
+
 async def test_a_copy_that_was_left_stays_until_its_store_says_that_it_has_the_file(place: Place) -> None:
     recording = await place.publish()
     async with place.running():
