@@ -333,6 +333,8 @@ async def test_a_bucket_that_is_away_is_tried_again_and_nothing_else_waits(
         engine.store.away = "away"
         for turn in range(3):
             await a.write(journal, 2, first_us=10 * turn)
+            # A machine that is busy answers later than a write waits for.
+            await until(lambda: a.copier.copied_through("k") == journal.next_number - 1)
             await a.body.look()
         assert (a.body.waiting, a.body.is_failing) == (2, True)
         engine.store.away = None
