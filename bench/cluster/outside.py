@@ -132,15 +132,19 @@ class Database:
         """Write a state, once; return False if the row is another's."""
         await self._work()
         known = self.owners.get(recording)
-        if known is None:
+        if known is not None and known.node != owner.node and (known.epoch or 0) >= (owner.epoch or 0):
+            return False
+        self.write(session_id, recording, owner, state)
+        return True
+
+    def write(self, session_id: str, recording: str, owner: Owner, state: str) -> None:
+        """Write a state, once, whoever has the row."""
+        if recording not in self.owners:
             self.of[session_id].append(recording)
             self._session_of[recording] = session_id
-        elif known.node != owner.node and (known.epoch or 0) >= (owner.epoch or 0):
-            return False
         self.owners[recording] = owner
         if state not in self.states[recording]:
             self.states[recording].append(state)
-        return True
 
     async def _work(self) -> None:
         await asyncio.sleep(self._dice.uniform(0.001, 0.01))

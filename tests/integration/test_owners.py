@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,7 +11,7 @@ from structlog.testing import capture_logs
 from tests.support.cluster_engine import a_name, owning, written
 from tests.support.nats import NatsCluster, NatsServer
 from tests.support.waiting import until
-from wavstream.cluster.engine import EntryChanged
+from wavstream.cluster.engine import EngineAway, EntryChanged
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.ownership import Owned, Start
 
@@ -123,10 +124,17 @@ async def test_a_session_that_ends_while_nats_is_away_goes_from_the_table_when_i
         await until(lambda: other.owner("known") is not None)
         nats_server.kill()
         await one.claim("short", None)
-        ending = asyncio.create_task(one.release("known"))
+        with pytest.raises(EngineAway):
+            await one.release("known")
         await one.release("short")
         nats_server.start()
-        await ending
+
+        async def is_released() -> bool:
+            with suppress(EngineAway):
+                await one.release("known")
+            return one.owner("known") is None
+
+        await until(is_released)
 
         await until(lambda: other.owner("known") is None)
         assert (await written(lambda: other.claim("short", None))).node == "b"

@@ -180,11 +180,7 @@ def test_an_owner_that_does_not_let_go_finishes_a_session_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def save(database: outside.Database, session_id: str, recording: str, owner: Owner, state: str) -> bool:
-        if recording not in database.owners:
-            database.of[session_id].append(recording)
-        database.owners[recording] = owner
-        if state not in database.states[recording]:
-            database.states[recording].append(state)
+        database.write(session_id, recording, owner, state)
         return True
 
     async def is_over(*_: object) -> bool:
