@@ -136,7 +136,9 @@ class _Round:
         late_s = self._nodes.slowness_s(time.monotonic() - 1.0, time.monotonic())
         killed_s, dead_s = process.kill()
         self._report.injected(NODE_KILLED)
-        watching = asyncio.create_task(self._broken(before, killed_s - LOST_S - late_s, dead_s, NODE_KILLED))
+        # A frame that is on its way at the death reaches nobody.
+        to_s = dead_s + PTIME_S
+        watching = asyncio.create_task(self._broken(before, killed_s - LOST_S - late_s, to_s, NODE_KILLED))
         try:
             await asyncio.sleep(down_s)
             await self._nodes.start_again(process)
