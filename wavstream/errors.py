@@ -43,6 +43,7 @@ it, reads ``public_text``.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -259,6 +260,10 @@ class DiskFull(DiskRefused):
     """The disk under the catalog is full: free space."""
 
     public_text = "The server's disk is full: whoever runs the server has to free space; try again"
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What an OSError says of a disk that is full, or on which this user may have no more."""
 
 
 class DiskReadOnly(DiskRefused):

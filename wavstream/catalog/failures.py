@@ -17,7 +17,6 @@ another descriptor of the file would take SQLite's locks away with it (POSIX giv
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import threading
@@ -25,13 +24,20 @@ from pathlib import Path
 
 import structlog
 
-from wavstream.errors import CatalogDamaged, CatalogLocked, DependencyError, DiskFull, DiskReadOnly, DiskRefused
+from wavstream.errors import (
+    NO_ROOM,
+    CatalogDamaged,
+    CatalogLocked,
+    DependencyError,
+    DiskFull,
+    DiskReadOnly,
+    DiskRefused,
+)
 
 _MAGIC = b"SQLite format 3\x00"
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _REFUSED = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL_BYTES = 1 << 20
 WHAT_TO_DO = (
     "stop the server, put a backup of the catalog in its place (or move it away: a new one is made, without apps and "
@@ -114,7 +120,7 @@ def is_full(path: Path, error: Exception) -> bool:
     Where SQLite makes its index it says no more than that the disk fails, so the disk is asked.
     """
     cause, code = _cause(error), _code(error)
-    if code == sqlite3.SQLITE_FULL or (isinstance(cause, OSError) and cause.errno in _NO_ROOM):
+    if code == sqlite3.SQLITE_FULL or (isinstance(cause, OSError) and cause.errno in NO_ROOM):
         return True
     if code not in _REFUSED:
         return False

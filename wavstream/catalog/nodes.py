@@ -89,7 +89,7 @@ class Nodes:
             .where(
                 _COLUMNS.session_id == session_id,
                 _COLUMNS.node.in_(set(held_by)),
-                or_(_COLUMNS.epoch.is_(None), _COLUMNS.epoch < owner.epoch),
+                _is_before(owner),
                 # What lies in a store is not at any node any more.
                 _COLUMNS.stored_json.is_(None),
             )
@@ -107,7 +107,7 @@ class Nodes:
             .where(
                 _COLUMNS.session_id == session_id,
                 _COLUMNS.node == self.node,
-                or_(_COLUMNS.epoch.is_(None), _COLUMNS.epoch < to.epoch),
+                _is_before(to),
                 _COLUMNS.status.in_([each.value for each in Status if each.is_unfinished]),
             )
             .values(node=to.node, epoch=to.epoch)
@@ -156,6 +156,10 @@ class Nodes:
         """Return whether there is a row of one of these recordings."""
         statement = select(_COLUMNS.id).where(_COLUMNS.id.in_(recording_ids)).limit(1)
         return await self._database.read(lambda connection: connection.execute(statement).first() is not None)
+
+
+def _is_before(owner: Owner) -> ColumnElement[bool]:
+    return or_(_COLUMNS.epoch.is_(None), _COLUMNS.epoch < owner.epoch)
 
 
 def _run(statement: Update, connection: Connection) -> None:

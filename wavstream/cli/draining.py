@@ -7,7 +7,6 @@ deadline is the command's own, so no clocks are compared, and a command that is 
 
 from __future__ import annotations
 
-import errno
 import http.client
 import time
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from wavstream.cli.health import get
-from wavstream.errors import DiskFull, OperatorError, WavstreamError
+from wavstream.errors import NO_ROOM, DiskFull, OperatorError, WavstreamError
 from wavstream.model.hosts import UNIX, reached_at
 from wavstream.service.data_folder import DataFolder
 from wavstream.service.drain import Stage, ask
@@ -97,7 +96,7 @@ class Draining:
             self._folder.keep_owner()
         except OSError as error:
             told = f"{self._folder.drain} cannot be written ({error.strerror})"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in NO_ROOM:
                 raise DiskFull(
                     f"{told}: free space on its disk, or end the server with SIGTERM"
                     f"{', which hands its sessions over too' if self._has_others else ''}"

@@ -9,6 +9,8 @@
    finds it by the numbers too.
 5. The new owner goes on in a segment and with a number behind all that counts: so of an epoch that could not add
    anything the next one begins at the same place.
+6. A batch of a tail says in which segment it would have been written (``journal.copies``, rule 2). It is put into no
+   earlier one than what the bucket has of lower numbers: numbers go up from segment to segment.
 """
 
 from __future__ import annotations

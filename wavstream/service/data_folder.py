@@ -22,7 +22,7 @@ from wavstream.catalog.app_keys import AppKeys
 from wavstream.catalog.catalog import Catalog
 from wavstream.catalog.database import check_schema
 from wavstream.catalog.postgres_place import PostgresPlace, place_of
-from wavstream.errors import DiskFull, OperatorError, WavstreamError
+from wavstream.errors import NO_ROOM, DiskFull, OperatorError, WavstreamError
 from wavstream.journal.segments import is_file_at
 from wavstream.settings import Settings
 from wavstream.storage.modes import FILE, FOLDER, Modes, as_parent, mend
@@ -389,7 +389,7 @@ def _unusable(root: Path, error: OSError) -> WavstreamError:
             f"{told}: {error.filename or root}, or a part of that path, is no folder; move it away, or set "
             "WAVSTREAM_DATA_DIR to a folder"
         )
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in NO_ROOM:
         return DiskFull(
             f"the disk is full: {error.filename or root} cannot be made on it; delete other files on that disk, or "
             "make it larger, and start again"

@@ -19,7 +19,6 @@ How far it is stands in ``/metrics``, of all workers together, for the command a
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -28,7 +27,7 @@ from pathlib import Path
 
 import structlog
 
-from wavstream.errors import OperatorError
+from wavstream.errors import NO_ROOM, OperatorError
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
 from wavstream.sessions.registry import Sessions
@@ -71,7 +70,7 @@ def ask(file: Path, stage: Stage) -> None:
         try:
             fresh.write_text(f"{stage.word}\n", "ascii")
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in NO_ROOM:
                 raise
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(f"{_LINK}{stage.word}")

@@ -27,7 +27,7 @@ from typing import TypeVar
 
 import structlog
 
-from wavstream.errors import DiskFull
+from wavstream.errors import NO_ROOM, DiskFull
 
 PART_BYTES = 2 << 20
 """Enough to open the catalog, or to erase fifty recordings."""
@@ -63,7 +63,7 @@ class ReserveFile:
                 os.posix_fallocate(descriptor, there_bytes, missing_bytes)
             except OSError as error:
                 os.ftruncate(descriptor, there_bytes)
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno in NO_ROOM:
                     return False
                 raise
             finally:

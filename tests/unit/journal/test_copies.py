@@ -59,6 +59,13 @@ def started(folder: Path, copied: Copied, disk: Disk) -> JournalWriter:
     return writer
 
 
+def write(writer: JournalWriter, journal: Journal, batches: int) -> None:
+    """Submit so many batches, of a record each."""
+    for number in range(batches):
+        journal.append(record(number))
+        writer.submit([journal])
+
+
 def test_what_a_full_disk_refuses_is_copied_with_the_numbers_that_it_has_in_the_file_later(tmp_path: Path) -> None:
     disk, copied = Disk(), Copied()
     writer = started(tmp_path, copied, disk)
@@ -86,9 +93,7 @@ def test_what_had_no_room_is_offered_again_in_its_order(tmp_path: Path) -> None:
     writer = started(tmp_path, copied, disk)
     journal = open_journal(writer)
     with capture_logs():
-        for number in range(5):
-            journal.append(record(number))
-            writer.submit([journal])
+        write(writer, journal, 5)
         copied.wait_for(2)
         copied.takes = 1_000
         copied.wait_for(5)
@@ -117,8 +122,7 @@ def test_a_writer_does_not_wait_for_a_disk_that_refuses_what_is_copied(tmp_path:
     writer = started(tmp_path, copied, Disk())
     journal = open_journal(writer)
     with capture_logs() as logs:
-        journal.append(record(0))
-        writer.submit([journal])
+        write(writer, journal, 1)
         copied.wait_for(1)
         journal.copied_below = 1
         writer.stop(timeout_s=1e6)
@@ -131,9 +135,7 @@ def test_what_neither_the_disk_nor_anybody_else_has_is_told_as_lost(tmp_path: Pa
     writer = started(tmp_path, copied, Disk())
     journal = open_journal(writer)
     with capture_logs():
-        for number in range(3):
-            journal.append(record(number))
-            writer.submit([journal])
+        write(writer, journal, 3)
         copied.wait_for(3)
         journal.copied_below = 2
         size = len(record(0))
