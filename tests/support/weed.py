@@ -115,10 +115,18 @@ class Weed:
         return {each["path"]: each["size"] for page in obstore.list(self._store(), prefix or None) for each in page}
 
     def read(self, key: str) -> bytes:
-        """Return an object; raise FileNotFoundError."""
+        """Return an object; raise FileNotFoundError. One that was just started may say "please try again" first."""
         import obstore
+        from obstore.exceptions import GenericError
 
-        return bytes(obstore.get(self._store(), key).bytes())
+        give_up = time.monotonic() + UP_WAIT_S
+        while True:
+            try:
+                return bytes(obstore.get(self._store(), key).bytes())
+            except GenericError as error:
+                if "try again" not in str(error) or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.1)
 
     def attributes(self, key: str) -> Mapping[str, str]:
         """Return what was set of an object; raise FileNotFoundError."""

@@ -10,7 +10,8 @@
    callers with the same key share one check, and two run at a time.
 5. A stream token says itself what it opens: it does so while its app is there, and the key that asked for it is good.
 6. A key of AudioHook opens by that client's rules alone: where it has a secret, nothing but its signature does.
-7. Before the first app exists, callers on this machine are the app ``default`` without a key.
+7. Before the first app exists, callers on this machine are the app ``default`` without a key. One that shows a key may
+   be of the first app, which was just made beside this process: it is looked for as in rule 2, and believed if absent.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import hmac
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -63,6 +65,9 @@ class Caller(NamedTuple):
     """The key that was shown, ``KEYLESS`` where none was needed; None: what opened this is no key of the app's."""
     session_id: str | None = None
     """The only session that a stream token is for."""
+
+
+_KEYLESS = Caller(DEFAULT_APP, KEYLESS)
 
 
 class Authenticator:
@@ -120,7 +125,7 @@ class Authenticator:
                 lambda: self.authenticate(bearer, client_is_loopback=client_is_loopback, app=app, address=address)
             )
         if client_is_loopback and table.is_open:  # rule 7
-            return _same_app(Caller(DEFAULT_APP, KEYLESS), app)
+            return _same_app(_KEYLESS, app) if bearer is None else self._with_first_key(bearer, app, address)
         if bearer is None:
             raise Unauthenticated("no key was given: send 'Authorization: Bearer <key>' or 'X-API-Key: <key>'")
         if is_possible(bearer):
@@ -244,6 +249,15 @@ class Authenticator:
             raise error
         self._forgive(address)
         return _same_app(Caller(key.app_id, key.id), app)
+
+    async def _with_first_key(self, bearer: str, app: str | None, address: str | None) -> Caller:
+        with suppress(DependencyError):  # what it was before the catalog was away is believed
+            await self.refresh()
+        assert self._table is not None
+        if self._table.is_open:
+            return _same_app(_KEYLESS, app)
+        found = self.authenticate(bearer, client_is_loopback=True, app=app, address=address)
+        return found if isinstance(found, Caller) else await found
 
     async def _look_again(self, bearer: str) -> AppKey | None:
         digest = self._digests.of(bearer)

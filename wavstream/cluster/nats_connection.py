@@ -7,7 +7,9 @@
    connection still stands. One that is slow is kept, and its late answers count.
 3. Whatever fails is EngineAway: nobody knows then whether the server has got the message.
 4. With ``tls://`` nothing is said to a server that offers no TLS.
-5. A right that a user lacks is no answer: NATS drops what was sent, and says so beside. Who waits in vain is told that.
+5. nats-py loses cancellations: ``_flush_pending`` takes them as an end like another, and so does ``wait_for`` of Python
+   3.11 if the answer comes at the same moment. They are raised again, else whoever cancels waits for ever.
+6. A right that a user lacks is no answer: NATS drops what was sent, and says so beside. Who waits in vain is told that.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import nats.errors
@@ -121,12 +123,14 @@ class Connection:
             raise EngineAway(f"NATS cannot be reached: {self._why}")
         waits = asyncio.timeout(wait_s)
         try:
-            async with waits:
-                self._waiting.add(waits)
-                try:
-                    return await client.request(subject, payload, timeout=_NEVER_S, headers=headers)
-                finally:
-                    self._waiting.discard(waits)
+            with _cancellations_kept():
+                async with waits:
+                    self._waiting.add(waits)
+                    try:
+                        # Twice: should nats-py lose the end of our own wait too (rule 5), there is one behind it.
+                        return await client.request(subject, payload, timeout=2 * wait_s, headers=headers)
+                    finally:
+                        self._waiting.discard(waits)
         except nats.errors.NoRespondersError as error:
             raise NotAnswered(f"NATS has nobody who answers at {subject}") from error
         except TimeoutError as error:
@@ -146,8 +150,9 @@ class Connection:
             inbox.messages.put_nowait(message)
 
         try:
-            async with asyncio.timeout(REQUEST_S):
-                subscription = await client.subscribe(inbox.subject, cb=put)
+            with _cancellations_kept():
+                async with asyncio.timeout(REQUEST_S):
+                    subscription = await client.subscribe(inbox.subject, cb=put)
         except _FAILURES as error:
             raise EngineAway(f"NATS is away: {words_of(error)}") from error
         self._inboxes.add(inbox)
@@ -166,8 +171,9 @@ class Connection:
         if (client := self._client) is None:
             raise EngineAway(f"NATS cannot be reached: {self._why}")
         try:
-            async with asyncio.timeout(REQUEST_S):
-                await client.publish(subject, payload)
+            with _cancellations_kept():
+                async with asyncio.timeout(REQUEST_S):
+                    await client.publish(subject, payload)
         except _FAILURES as error:
             raise EngineAway(f"NATS is away: {words_of(error)}") from error
 
@@ -188,23 +194,27 @@ class Connection:
         for server in itertools.islice(self._servers, len(self._settings.servers)):
             client = _Client(told, wants_tls=server.startswith("tls://"))
             try:
-                async with asyncio.timeout(CONNECT_S):
-                    await client.connect(
-                        [server],
-                        name=self._name,
-                        allow_reconnect=False,
-                        connect_timeout=int(CONNECT_S),
-                        ping_interval=_NEVER_S,  # rule 2 is kept here
-                        error_cb=client.on_error,
-                        closed_cb=client.on_closed,
-                        **told.options,
-                    )
+                with _cancellations_kept():
+                    async with asyncio.timeout(CONNECT_S):
+                        await client.connect(
+                            [server],
+                            name=self._name,
+                            allow_reconnect=False,
+                            connect_timeout=int(CONNECT_S),
+                            ping_interval=_NEVER_S,  # rule 2 is kept here
+                            error_cb=client.on_error,
+                            closed_cb=client.on_closed,
+                            **told.options,
+                        )
             except (*_FAILURES, NoTls) as error:
                 self._end(client)
                 self._why = f"{server}: {words_of(error)}"
                 if (to_do := lasting(error)) is not None:
                     raise OperatorError(f"NATS at {server} refuses this node: {words_of(error)}: {to_do}") from error
                 continue
+            except BaseException:
+                self._end(client)
+                raise
             client.is_up = True
             client.when_closed = functools.partial(self._drop, client, "the connection was lost")
             self._client = client
@@ -233,8 +243,9 @@ class Connection:
     async def _ping(self, client: _Client) -> None:
         heard = client.stats["in_msgs"]
         try:
-            async with asyncio.timeout(PING_WAIT_S):
-                await client.rtt(timeout=_NEVER_S)
+            with _cancellations_kept():
+                async with asyncio.timeout(PING_WAIT_S):
+                    await client.rtt(timeout=int(2 * PING_WAIT_S))
         except TimeoutError:
             if client.stats["in_msgs"] == heard:  # else it is only slow, and to begin anew would make it slower
                 self._drop(client, "it does not answer")
@@ -248,7 +259,8 @@ class Connection:
         self._client, self._why = None, why
         now = asyncio.get_running_loop().time()
         for waits in self._waiting:
-            waits.reschedule(now)
+            if not waits.expired():  # one that has just expired, and has not been told yet, cannot be changed any more
+                waits.reschedule(now)
         for inbox in self._inboxes:
             inbox.messages.put_nowait(None)
         self._inboxes.clear()
@@ -280,7 +292,7 @@ class _Client(Client):
         return self._server_info
 
     def complaint_of(self, subject: str) -> str:
-        """Return what the server said last, where it is why nothing is answered to this subject (rule 5)."""
+        """Return what the server said last, where it is why nothing is answered to this subject (rule 6)."""
         said = self.complaint.lower()
         if RIGHT_LACKS not in said or not (subject.lower() in said or self._inbox_prefix.decode().lower() in said):
             return ""
@@ -320,6 +332,19 @@ class _Client(Client):
         with suppress(*_FAILURES):
             async with asyncio.timeout(CONNECT_S):
                 await self.close()
+
+
+@contextmanager
+def _cancellations_kept() -> Iterator[None]:
+    """Raise CancelledError behind what has lost one (rule 5); around a timeout, which cancels too."""
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    try:
+        yield
+    finally:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def words_of(error: BaseException) -> str:

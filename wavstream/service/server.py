@@ -101,7 +101,8 @@ class Server(uvicorn.Server):
         """
         timeout_s = self._service.settings.http.shutdown_timeout_s
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(super()._wait_tasks_to_complete(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await super()._wait_tasks_to_complete()
         left = [each for each in self.server_state.connections if isinstance(each, HttpProtocol)]
         tasks = {*self.server_state.tasks}
         if left or tasks:

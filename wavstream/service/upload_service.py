@@ -133,7 +133,8 @@ async def _check(
 ) -> str | None:
     """Return why it cannot be used now; None: it can. ``installation``: takes it, if it is nobody's."""
     try:
-        findings = await asyncio.wait_for(probe(store, installation=installation, signed=signed), within_s)
+        async with asyncio.timeout(within_s):
+            findings = await probe(store, installation=installation, signed=signed)
     except TimeoutError:
         problems = [StoreError(f"{store.url}: the store has not answered within {within_s:g} s")]
     else:

@@ -68,7 +68,8 @@ class ReadingTime:
         if self.caught_up.is_set():
             return False
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.caught_up.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self.caught_up.wait()
         return True
 
     def tick(self, now_us: int, *, late_us: int = 0) -> None:

@@ -147,14 +147,14 @@ class Session:
             self.legs.lose(stream.facts, deadline_us=now_us + self._timing.reconnect_wait_us)
         if not self.streams:
             self._streams_gone.set()
-        if not self.streams and not self.legs.away:
-            self._end_recordings(EndReason.HANGUP, now_us)  # rule 1
+            if not self.legs.away:
+                self._end_recordings(EndReason.HANGUP, now_us)  # rule 1
 
     async def wait_until_streams_gone(self, timeout_s: float) -> None:
         """Wait until no stream is open. However they went, they are not waited for, and their legs begin anew."""
-        if self.streams:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._streams_gone.wait(), timeout_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._streams_gone.wait()
         if not self.streams:
             self.legs.begin_anew()
 

@@ -229,7 +229,8 @@ class _Connection:
         await self._open_if_due()
         if not self._peer.is_ready:
             try:
-                await asyncio.wait_for(self._ready.wait(), ANSWER_TIMEOUT_S)
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    await self._ready.wait()
             except TimeoutError:
                 raise PeerError("the server did not answer to what opens the stream") from None
         if not self._peer.is_ready:

@@ -399,10 +399,29 @@ async def test_a_digest_that_cannot_be_written_is_kept_until_the_next_start(
 async def test_before_the_first_app_loopback_is_the_default_app(nobody: Tenants, clock: Clock) -> None:
     access = access_to(nobody, clock)
     assert await ask(access, None, loopback=True) == "default"
-    assert access.authenticate("any key", client_is_loopback=True) == ("default", "", None)
+    assert access.authenticate(None, client_is_loopback=True) == ("default", "", None)
+    assert await ask(access, "any key", loopback=True) == "default"
     for bearer in (None, "any key"):
         with pytest.raises(Unauthenticated):
             await ask(access, bearer)
+
+
+async def test_the_key_of_a_first_app_that_was_just_made_beside_this_process_is_known_at_once(
+    nobody: Tenants, clock: Clock
+) -> None:
+    access = access_to(nobody, clock)
+    await access.refresh()
+    await nobody.give("shop", KEY)
+    assert await ask(access, KEY, loopback=True) == "shop"
+    with pytest.raises(Unauthenticated):
+        await ask(access, "any key", loopback=True)
+
+
+async def test_before_the_first_app_a_key_is_believed_while_the_catalog_is_away(nobody: Tenants, clock: Clock) -> None:
+    access = access_to(nobody, clock)
+    await access.refresh()
+    nobody.database.faults["AppKeys.version"] = FOREVER
+    assert await ask(access, "any key", loopback=True) == "default"
 
 
 async def test_the_first_app_closes_loopback_for_good(nobody: Tenants, clock: Clock) -> None:

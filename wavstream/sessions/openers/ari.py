@@ -290,7 +290,8 @@ class AriOpener:
     async def _wait(self, wait_s: float) -> None:
         """Wait, unless the server stops."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._is_stopping.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._is_stopping.wait()
 
     def _behind(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._quietly(work), name="taps of Asterisk")
