@@ -78,7 +78,7 @@ def built(name: str) -> Path | None:
 def _wire() -> tuple[Path, int]:
     """Write every message of the ring to a file; return it and the size of a message."""
     message = messages("pcm", make_ring())
-    ring: Sequence[bytes] = [message(place, 0) for place in range(RING_FRAMES)]
+    ring: Sequence[bytes] = [message(place, 0, 0) for place in range(RING_FRAMES)]
     folder = Path(tempfile.mkdtemp(prefix="wavstream-bench-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     wire = folder / "messages"

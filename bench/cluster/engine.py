@@ -256,6 +256,12 @@ class SimLog:
         await self._link.reach()
         return self._link.core.last(subject)
 
+    async def newest(self, subject: str) -> Logged:
+        """See ``Log``."""
+        await self._link.reach()
+        last = self._link.core.last(subject)
+        return next(iter(self._link.core.messages(subject, last - 1)), Logged(0, b""))
+
     async def read(self, subject: str, *, after: int = 0) -> AsyncIterator[Logged]:
         """See ``Log``."""
         await self._link.reach()

@@ -315,6 +315,9 @@ class Node:
             else:
                 return
 
+    def hold_backlog(self, for_s: float) -> None:
+        """Fold nothing, as ever."""
+
     def kill(self) -> None:
         """Die, in the middle of whatever is done."""
         self.is_up = False

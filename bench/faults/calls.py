@@ -211,7 +211,7 @@ class Call:
             result.faults.append(f"{self.label}: its file answered {answer.status_code}")
             return result
         try:
-            heard = listen(answer.content, spoken, _ring)
+            heard = await asyncio.to_thread(listen, answer.content, spoken, _ring)
         except (soundfile.LibsndfileError, ValueError) as broken:
             result.lost = required
             result.faults.append(f"{self.label}: its file cannot be read ({broken})")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import shutil
 import tempfile
@@ -37,7 +38,7 @@ from wavstream.cli.replay import replay
 from wavstream.errors import WavstreamError
 from wavstream.journal.segments import journals_in
 from wavstream.model.recording import Status
-from wavstream.recovery.journal_summary import read_summary
+from wavstream.recovery.journal_summary import JournalSummary, read_summary
 from wavstream.rendering.timeline.clock import Patience
 from wavstream.simulator.signal import PTIME_S
 from wavstream.storage.probe import MARKER
@@ -99,6 +100,8 @@ class _Round:
         self._calls: list[Call] = []
         self._struck: dict[str, int] = {}
         """By call: kills and freezes that broke its streams."""
+        self._nats_s = 0.0
+        """The longest that NATS took for a write, of the seconds before kills."""
         self._resumed_s: dict[str, float] = {}
 
     async def run(self, count: int, freezes: Sequence[bool]) -> None:
@@ -133,7 +136,7 @@ class _Round:
             await self._nodes.start_again(process)
             return
         before = self._opened()
-        late_s = self._nodes.slowness_s(time.monotonic() - 1.0, time.monotonic())
+        late_s = self._late_s()
         killed_s, dead_s = process.kill()
         self._report.injected(NODE_KILLED)
         # A frame that is on its way at the death reaches nobody.
@@ -149,8 +152,7 @@ class _Round:
         """Let a node stand still until others have its calls, and then go on."""
         process: Victim = self._drawn.choice(self._nodes.victims)
         before = self._opened()
-        frozen_s = time.monotonic()
-        late_s = self._nodes.slowness_s(frozen_s - 1.0, frozen_s)
+        frozen_s, late_s = time.monotonic(), self._late_s()
         process.freeze()
         self._report.injected(FROZEN)
         await asyncio.sleep(self._drawn.uniform(3.0, 4.0))
@@ -161,6 +163,14 @@ class _Round:
         process.thaw()
         await asyncio.sleep(2.0)
 
+    def _late_s(self) -> float:
+        """Return by how much what stands still on this machine lets more be lost than the promise says."""
+        now_s = time.monotonic()
+        late_s, nats_s = (ask(now_s - 1.0, now_s) for ask in (self._nodes.slowness_s, self._nodes.nats_slowness_s))
+        self._nats_s = max(self._nats_s, nats_s)
+        self._report.say(f"{self._name}: answers took up to {late_s:.2f} s, a write of NATS {nats_s:.2f} s")
+        return late_s
+
     def _opened(self) -> dict[str, int]:
         spoken = self._sender.spoken([leg for call in self._calls for leg in call.legs])
         return {name: len(each.opened_s) for name, each in spoken.items()}
@@ -168,7 +178,7 @@ class _Round:
     async def _broken(self, before: dict[str, int], from_s: float, to_s: float, fault: str) -> None:
         """Promise nothing of what was sent then by calls whose streams broke; return when all are recorded on."""
         legs, started_s = [*before], time.monotonic()
-        watched: list[asyncio.Task[None]] = []
+        watched: list[asyncio.Task[float]] = []
         struck: set[Call] = set()
         while time.monotonic() < started_s + _BACK_S:
             spoken = self._sender.spoken(legs)
@@ -186,10 +196,11 @@ class _Round:
             await asyncio.sleep(_EVERY_S)
         else:
             self._report.fell(fault, f"{self._name}: not all legs had a stream again after {_BACK_S:g} s")
-        await asyncio.gather(*watched)
+        took_s = await asyncio.gather(*watched)
+        self._report.say(f"{fault}: {len(struck)} calls, recorded on {max(took_s, default=0.0):.1f} s after the dial")
 
-    async def _resumed(self, call: Call, fault: str, before: dict[str, int]) -> None:
-        """Note how long it took from the dial of a leg, to which a node answered, until its call was recorded on."""
+    async def _resumed(self, call: Call, fault: str, before: dict[str, int]) -> float:
+        """Return how long it took from the dial of a leg, to which a node answered, until its call was recorded on."""
         give_up_s = time.monotonic() + _BACK_S
         while time.monotonic() < give_up_s:
             with contextlib.suppress(httpx.HTTPError, ValueError):
@@ -206,9 +217,12 @@ class _Round:
         took_s = recorded_s - dialed_s
         self._resumed_s[fault] = max(self._resumed_s.get(fault, 0.0), took_s)
         row = self._report.row(fault)
-        row.note = f"recorded on {self._resumed_s[fault]:.1f} s after the dial at most"
+        row.note = (
+            f"recorded on {self._resumed_s[fault]:.1f} s after the dial at most; writes of NATS {self._nats_s:.2f} s"
+        )
         if took_s > RESUMES_S + self._nodes.slowness_s(dialed_s, recorded_s):
             row.fell.append(f"{self._name}: {call.session_id} was recorded on {took_s:.1f} s after its leg had dialed")
+        return took_s
 
     async def _streaming(self) -> None:
         for call in self._calls:
@@ -227,16 +241,19 @@ class _Round:
         try:
             for number, victim in enumerate(self._nodes.victims):
                 await asyncio.to_thread(shutil.copytree, victim.data_dir / "journal", kept / str(number))
-            for call in self._calls:
-                fault = NODE_KILLED if self._struck.get(call.session_id) else NATS_KILLED
-                result = await call.check(time.monotonic() + _SETTLED_S)
-                self._report.add(fault, result, when=self._name)
-                self._check_receipt(call, done[call.session_id])
+            listening = asyncio.Semaphore(os.cpu_count() or 1)
+            await asyncio.gather(*(self._listen(call, done[call.session_id], listening) for call in self._calls))
             await self._replay(kept, done)
         finally:
             await asyncio.to_thread(shutil.rmtree, kept, ignore_errors=True)
         await asyncio.to_thread(self._nodes.weed.start)
         await self._check_bucket(done)
+
+    async def _listen(self, call: Call, done: dict[str, Any], listening: asyncio.Semaphore) -> None:
+        async with listening:
+            result = await call.check(time.monotonic() + _SETTLED_S)
+        self._report.add(NODE_KILLED if self._struck.get(call.session_id) else NATS_KILLED, result, when=self._name)
+        self._check_receipt(call, done)
 
     def _check_receipt(self, call: Call, done: dict[str, Any]) -> None:
         """See that what lacks of what was sent is told."""
@@ -249,13 +266,14 @@ class _Round:
     async def _replay(self, kept: Path, done: dict[str, dict[str, Any]]) -> None:
         """Compare each file with the fold of the journal that it was made of."""
         row = self._report.row(REPLAYED)
+        ended = await asyncio.to_thread(_ended, kept)
         for session_id, recording in done.items():
             if recording.get("status") != "available":
                 continue
             row.recordings += 1
             try:
                 file = (await self._nodes.http.get(recording["url"], headers=_HEADERS)).content
-                folded = await asyncio.to_thread(_folded, kept, recording["id"])
+                folded = await asyncio.to_thread(_folded, kept, recording["id"], ended)
             except (WavstreamError, httpx.HTTPError, OSError) as failed:
                 row.fell.append(f"{self._name}: {session_id}: {failed!r}")
                 continue
@@ -287,28 +305,35 @@ class _Round:
 _HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
-def _folded(kept: Path, recording_id: str) -> list[bytes]:
-    """Return the file that each node's journal makes of a recording, of those that have it to its end."""
-    found = []
+def _ended(kept: Path) -> dict[str, list[tuple[Path, str, JournalSummary]]]:
+    """Return which nodes' journals have a recording to its end: folder, key and what it tells, by recording."""
+    found: dict[str, list[tuple[Path, str, JournalSummary]]] = {}
     for folder in sorted(kept.iterdir()):
         for key in journals_in(folder).journals:
             summary = read_summary(folder, key)
-            known = summary.recordings.get(recording_id)
-            if known is None or known.status is not Status.COMPLETED:
-                continue
-            output = kept.parent / f"{recording_id}.wav"
-            try:
-                replay(
-                    folder,
-                    key,
-                    recording_id,
-                    output=output,
-                    patience=Patience.of(file_s=30.0, early_s=3.0),
-                    last_us=summary.last_us,
-                    console=Console(quiet=True),
-                    amendments=summary.amendments,
-                )
-                found.append(output.read_bytes())
-            finally:
-                output.unlink(missing_ok=True)
+            for recording_id, known in summary.recordings.items():
+                if known.status is Status.COMPLETED:
+                    found.setdefault(recording_id, []).append((folder, key, summary))
     return found
+
+
+def _folded(kept: Path, recording_id: str, ended: dict[str, list[tuple[Path, str, JournalSummary]]]) -> list[bytes]:
+    """Return the file that each of these journals makes of a recording."""
+    files = []
+    output = kept.parent / f"{recording_id}.wav"
+    for folder, key, summary in ended.get(recording_id, []):
+        try:
+            replay(
+                folder,
+                key,
+                recording_id,
+                output=output,
+                patience=Patience.of(file_s=30.0, early_s=3.0),
+                last_us=summary.last_us,
+                console=Console(quiet=True),
+                amendments=summary.amendments,
+            )
+            files.append(output.read_bytes())
+        finally:
+            output.unlink(missing_ok=True)
+    return files

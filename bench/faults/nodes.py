@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import nats
+import nats.errors
+from nats.aio.client import Client
 
+from bench.faults.pulse import EVERY_S, Pulse
 from bench.faults.victim import DidNotStart, Victim
 from tests.support.nats import NatsCluster, NatsServer, free_ports
 from tests.support.postgres import Postgres
@@ -23,8 +27,12 @@ _EVERY_S = 0.1
 _WHOLE_S = 120.0
 """Until a cluster is whole again; on a machine that is busy a node takes 20 s to start."""
 AWAY = "wavstream_cluster_engine_away"
-BEHIND = "wavstream_cluster_tail_bytes"
-"""Metrics of a node: whether NATS answers it, and what it has not taken yet."""
+BEHIND = "wavstream_cluster_tail_seconds"
+"""Metrics of a node: whether NATS answers it, and how old what it has not taken yet is."""
+_BEHIND_S = 0.25
+_PROBED = "wavstream.tail.of-nobody.0"
+"""A subject of the stream that has the tails, and of no node."""
+_ANSWERS_S = 2.0
 
 
 class NotWhole(Exception):
@@ -75,6 +83,8 @@ class Nodes:
         self._folder, self._settings = folder, settings
         self._count = count
         self.victims: list[Victim] = []
+        self._client: Client | None = None
+        self._pulse = Pulse(self._writes)
         self.http = httpx.AsyncClient()
 
     async def start(self) -> None:
@@ -97,6 +107,10 @@ class Nodes:
         self.http = httpx.AsyncClient(base_url="http://cluster", timeout=60, transport=ToAnyNode(self.victims))
         await self.victims[0].start()  # it makes the tables
         await asyncio.gather(*(victim.start() for victim in self.victims[1:]))
+        self._client = await nats.connect(
+            self.nats.url.split(","), max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_is_no_news
+        )
+        self._pulse.begin()
         await self.whole()
 
     @property
@@ -110,8 +124,22 @@ class Nodes:
         return [*self.victims, *self.nats.servers]
 
     def slowness_s(self, from_s: float, to_s: float) -> float:
-        """Return the longest that an answer of any node took (``Victim.slowness_s``)."""
-        return max(victim.slowness_s(from_s, to_s) for victim in self.victims)
+        """Return the longest that an answer of any node took (``Victim.slowness_s``), or a write to the tails."""
+        return max(self.nats_slowness_s(from_s, to_s), *(victim.slowness_s(from_s, to_s) for victim in self.victims))
+
+    def nats_slowness_s(self, from_s: float, to_s: float) -> float:
+        """Return the longest that NATS took for a write of one byte to the stream of the tails."""
+        return self._pulse.slowness_s(from_s, to_s)
+
+    async def _writes(self) -> bool:
+        """Write to the stream of the tails, until that is taken: three servers have it then, as a node's own."""
+        assert self._client is not None
+        stream = self._client.jetstream(timeout=_ANSWERS_S)
+        while True:
+            with contextlib.suppress(nats.errors.Error):
+                await stream.publish(_PROBED, b"x")
+                return True
+            await asyncio.sleep(EVERY_S)
 
     async def start_again(self, process: Victim | NatsServer) -> None:
         """Start what was killed; raise DidNotStart."""
@@ -145,15 +173,23 @@ class Nodes:
             figures = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if line and line[0] != "#")
             if float(figures.get(AWAY, 0)):
                 return f"node {number} has no NATS"
-            if float(figures.get(BEHIND, 0)) > 1_000_000:
-                return f"node {number} has {figures[BEHIND]} bytes that NATS has not"
+            if float(figures.get(BEHIND, 0)) > _BEHIND_S:
+                return f"node {number} has something for {figures[BEHIND]} s that NATS has not"
         return None
 
     async def close(self) -> None:
         """End everything."""
+        self._pulse.end()
         with contextlib.suppress(Exception):
             await self.http.aclose()
+        with contextlib.suppress(Exception):
+            if self._client is not None:
+                await self._client.close()
         await asyncio.gather(*(victim.close() for victim in self.victims), return_exceptions=True)
         await asyncio.to_thread(self.nats.kill)
         await asyncio.to_thread(self.weed.kill)
         await asyncio.to_thread(self.postgres.kill)
+
+
+async def _is_no_news(_: Exception) -> None:
+    """Take it that NATS is killed here."""

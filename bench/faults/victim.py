@@ -19,11 +19,11 @@ from typing import Any
 
 import httpx
 
+from bench.faults.pulse import EVERY_S, Pulse
 from wavstream.settings import PREFIX, variable
 
 _START_S = 120.0
 """On a machine that is very busy: 45 s were too little there."""
-_EVERY_S = 0.02
 _RESET_S = 0.02
 """Until its peers know that it is dead."""
 
@@ -61,9 +61,7 @@ class Victim:
         self._environment |= environment or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._is_frozen = False
-        self._pulse: asyncio.Task[None] | None = None
-        self._answers: list[tuple[float, float]] = []
-        self._asked_s: float | None = None
+        self._pulse = Pulse(self._is_well)
         folder.mkdir(parents=True, exist_ok=True)
         limits = httpx.Limits(max_connections=200, keepalive_expiry=1.0)
         self.http = httpx.AsyncClient(
@@ -91,11 +89,11 @@ class Victim:
         deadline_s = time.monotonic() + _START_S
         while time.monotonic() < deadline_s:
             if any(line.get("event") == "server_ready" for line in self._lines(self._log_read)):
-                self._pulse = asyncio.create_task(self._beat())
+                self._pulse.begin()
                 return
             if self._process is None or self._process.poll() is not None:
                 break
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(EVERY_S)
         raise DidNotStart("; ".join(str(line) for line in self._lines(self._log_read)[-3:]) or "no word")
 
     async def start(self) -> None:
@@ -110,7 +108,7 @@ class Victim:
         killed_s = time.monotonic()
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
-        self._end_pulse()
+        self._pulse.end()
         self._process = None
         return killed_s, time.monotonic() + _RESET_S
 
@@ -128,7 +126,7 @@ class Victim:
         """Ask it to stop, kill it if it does not, and read its log; the exit code."""
         code: int | None = None
         if self._process is not None:
-            self._end_pulse()
+            self._pulse.end()
             self._process.send_signal(signal.SIGTERM)
             code = await asyncio.to_thread(_wait, self._process)
             self._process = None
@@ -152,10 +150,7 @@ class Victim:
 
     def slowness_s(self, from_s: float, to_s: float) -> float:
         """Return the longest that an answer took, of what was asked between two moments: how late it may have read."""
-        took = [answered - asked for asked, answered in self._answers if asked <= to_s and answered >= from_s]
-        if self._asked_s is not None and self._asked_s <= to_s:
-            took.append(to_s - self._asked_s)
-        return max(took, default=0.0)
+        return self._pulse.slowness_s(from_s, to_s)
 
     def read_log(self) -> list[dict[str, Any]]:
         """Return every line of the log so far, and note the tracebacks in it."""
@@ -196,20 +191,11 @@ class Victim:
             await answer.aread()
             self.blame.server_errors.append(f"{answer.request.method} {answer.request.url.path}: {answer.text[:200]}")
 
-    async def _beat(self) -> None:
-        """Ask how it is, over and over."""
-        while True:
-            self._asked_s = asked_s = time.monotonic()
-            with contextlib.suppress(httpx.HTTPError):
-                await self.http.get("/healthz")
-                self._answers.append((asked_s, time.monotonic()))
-            self._asked_s = None
-            await asyncio.sleep(_EVERY_S)
-
-    def _end_pulse(self) -> None:
-        if self._pulse is not None:
-            self._pulse.cancel()
-            self._pulse = None
+    async def _is_well(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            await self.http.get("/healthz")
+            return True
+        return False
 
 
 def _port_to_keep() -> int:

@@ -42,6 +42,10 @@ class MemoryLog(Log):
         self._check()
         return self.subjects[subject][-1].sequence if self.subjects[subject] else 0
 
+    async def newest(self, subject: str) -> Logged:
+        self._check()
+        return self.subjects[subject][-1] if self.subjects[subject] else Logged(0, b"")
+
     async def read(self, subject: str, *, after: int = 0) -> AsyncIterator[Logged]:
         self._check()
         self.reads += 1

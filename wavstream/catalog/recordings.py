@@ -261,10 +261,15 @@ class Recordings:
         """Return whether the row says that another node has the recording."""
         return self._nodes is not None and not await self._nodes.has_row(recording)
 
-    async def unfinished(self) -> list[Recording]:
-        """Return the recordings of this node whose file is not made yet (any but those that ended), oldest first."""
+    async def unfinished(self, *, of: tuple[str, str] | None = None) -> list[Recording]:
+        """Return the recordings of this node whose file is not made yet (any but those that ended), oldest first.
+
+        ``of``: those of one session alone, by app and session id.
+        """
         columns = recordings.c
         statement = self._own().where(columns.status.in_([status.value for status in UNFINISHED]))
+        if of is not None:
+            statement = statement.where(columns.app_id == of[0], columns.session_id == of[1])
         statement = statement.order_by(columns.created_us)
         return await self._database.read(lambda connection: _select(connection, statement))
 

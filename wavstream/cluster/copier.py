@@ -69,7 +69,18 @@ class _Shard:
     subject: str
     tail: ShardTail
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    came_s: float | None = None
+    """When the first came of what is in no message yet; of what is read back (rule 4) it is not known: no later."""
+    flies_since_s: float | None = None
+    """When the first came of what is in the message."""
     task: asyncio.Task[None] | None = None
+
+    def took_message(self) -> None:
+        """Note that the tail has given the next message, or the same one again."""
+        if self.flies_since_s is None:
+            self.flies_since_s = self.came_s
+            if not self.tail.is_behind:
+                self.came_s = None
 
 
 class Copier:
@@ -107,6 +118,12 @@ class Copier:
     def waiting_bytes(self) -> int:
         """Bytes in memory that the engine has not taken yet."""
         return self._room.taken_bytes
+
+    @property
+    def behind_s(self) -> float:
+        """How old the oldest is of what the engine has not taken yet: what a kill would take of a leg now."""
+        since = [each for shard in self._shards.values() for each in (shard.came_s, shard.flies_since_s)]
+        return max((self._loop.time() - each for each in since if each is not None), default=0.0)
 
     # ---- what is written here --------------------------------------------------------------------------------------
 
@@ -236,6 +253,8 @@ class Copier:
             woken[shard] = None
         for shard in woken:
             shard.woken.set()
+            if shard.came_s is None:
+                shard.came_s = self._loop.time()
 
     def _learn(self, journal: Journal) -> _Known | None:
         owned = self._owners.owner(journal.session_id)
@@ -292,6 +311,7 @@ class Copier:
             if tail.is_refused:
                 await self._resolve(shard)
             if (message := tail.next_message()) is not None:
+                shard.took_message()
                 try:
                     sequence = await self._log.publish(shard.subject, message.payload, after=message.after)
                 except WrongSequence:  # rule 2
@@ -301,6 +321,7 @@ class Copier:
                     tail.unknown()
                     raise
                 else:
+                    shard.flies_since_s = None
                     self._note_back()
                     self.counts.messages += 1
                     self.counts.message_bytes += len(message.payload)
@@ -309,6 +330,7 @@ class Copier:
                 for each in behind:
                     await self._read_back(shard, each)
             else:
+                shard.came_s = shard.flies_since_s = None
                 return
 
     async def _resolve(self, shard: _Shard) -> None:

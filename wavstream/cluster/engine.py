@@ -79,6 +79,10 @@ class Log(Protocol):
         """Return the sequence of the last message that was written to the subject; 0: none. Raise EngineAway."""
         ...
 
+    async def newest(self, subject: str) -> Logged:
+        """Return the last message that was written to the subject; sequence 0: there is none. Raise EngineAway."""
+        ...
+
     def read(self, subject: str, *, after: int = 0) -> AsyncIterator[Logged]:
         """Yield what the subject has behind a sequence, oldest first, to its last message at the call.
 

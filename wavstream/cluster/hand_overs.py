@@ -3,9 +3,9 @@
 1. A session that nobody has is claimed. A node that takes nothing new has another one claim it, once: what is relayed
    here is claimed here.
 2. Where the owner is dead, or has left, its session is taken over first, and then the connection is read here.
-3. Where the owner is alive and does not take it, it is tried again until ``wait_s`` is over. Then the connection is
-   read here, and is refused (``is_refused``): in the shape of its API or its protocol, which only whoever reads it
-   knows.
+3. Where the owner is alive and does not take it, it is tried again until ``wait_s`` is over; one that refuses is dead
+   sooner (``membership``, rule 5). Then the connection is read here, and is refused (``is_refused``): in the shape of
+   its API or its protocol, which only whoever reads it knows.
 4. Over more than ``MOST_HOPS`` nodes nothing goes: two whose tables differ for a moment would send it to and fro.
 5. A relay to a node that is dead ends at once: its peers connect again, and their sessions are taken over.
 """
@@ -230,6 +230,8 @@ class HandOvers:
         except Refused:
             return False
         except (OSError, TimeoutError, BadPreamble) as error:
+            if isinstance(error, ConnectionRefusedError):
+                self._life.refused(name)
             log.info("node_not_reached", node=name, address=state.address, error=str(error) or type(error).__name__)
             return False
         if going.is_over:

@@ -251,7 +251,12 @@ class JetStreamLog:
 
     async def last(self, subject: str) -> int:
         """Return the sequence of the subject's last message; 0: none. Raise EngineAway."""
-        return (await self._engine.last(self._places.tails, self._places.subjects + subject)).sequence
+        return (await self.newest(subject)).sequence
+
+    async def newest(self, subject: str) -> Logged:
+        """Return the subject's last message; sequence 0: none. Raise EngineAway."""
+        found = await self._engine.last(self._places.tails, self._places.subjects + subject)
+        return Logged(found.sequence, found.payload)
 
     async def read(self, subject: str, *, after: int = 0) -> AsyncIterator[Logged]:
         """Yield what the subject has behind a sequence, to what is its last message now; raise EngineAway."""

@@ -17,7 +17,7 @@ import asyncio
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +43,8 @@ from wavstream.journal.segments import SegmentFile, segment_path, segments_of
 from wavstream.storage.object_store import ObjectStore
 
 RETRY_S = 0.25
+AT_ONCE = 8
+"""Sessions whose journals are fetched and written beside each other."""
 STORE_SOON_S = 0.5
 """How long a bucket may take to list a session the first time: legs wait for it, and mostly the tail has all."""
 STORE_WAIT_S = 5.0
@@ -101,8 +103,14 @@ class Joiner:
         self._folder = folder
         self._spool = spool
 
-    async def join(self, taken: Sequence[Owned], *, store_wait_s: float = STORE_WAIT_S) -> list[Found]:
-        """Write the journals of sessions that are this node's now into its folder.
+    async def join(
+        self,
+        taken: Sequence[Owned],
+        *,
+        store_wait_s: float = STORE_WAIT_S,
+        on_joined: Callable[[Found], None] = lambda _: None,
+    ) -> list[Found]:
+        """Write the journals of sessions that are this node's now into its folder; tell of each when it is there.
 
         ``store_wait_s``: how long the bucket may take to say what it has; without that the tail has to be enough.
         Raise EngineAway, StoreError, OSError; then try again.
@@ -113,7 +121,19 @@ class Joiner:
             listed[owned.session_id] = found
         is_whole = {owned.session_id for owned in taken if listed[owned.session_id] is None}
         readings = await self._read_tails(taken, from_begin=bool(is_whole))
-        return [await self._join_one(owned, listed[owned.session_id], readings) for owned in taken]
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def join_one(owned: Owned) -> Found:
+            async with at_once:
+                found = await self._join_one(owned, listed[owned.session_id], readings)
+            on_joined(found)
+            return found
+
+        results = await asyncio.gather(*map(join_one, taken), return_exceptions=True)
+        for result in results:  # when none of them is under way any more: who tries again writes the same files
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if isinstance(result, Found)]
 
     # ---- what there is ---------------------------------------------------------------------------------------------
 
@@ -155,10 +175,7 @@ class Joiner:
 
     async def _fence(self, node: str, shard: int, reading: _Reading, from_begin: bool) -> None:
         subject = tail_subject(node, shard)
-        told = 0
-        if last := await self._log.last(subject):
-            async for logged in self._log.read(subject, after=last - 1):
-                told = max(told, stored_through_of(logged.payload))
+        told = stored_through_of((await self._log.newest(subject)).payload)
         fence = Fence(by=self._node, sessions=reading.sessions, stored_through=told)
         while True:
             try:
@@ -261,9 +278,11 @@ class Joiner:
                     batches = [by_number[number] for number in range(piece.first, piece.below) if number in by_number]
                 else:
                     batches = raw_batches(fetched[piece.stored], journal.key, segment)
-                for batch in batches:
-                    if piece.first <= batch.number < piece.below:
-                        file.write(batch.number, batch.payload, is_twice=batch.has_event)
+                file.write_all(
+                    (batch.number, batch.payload, batch.has_event)
+                    for batch in batches
+                    if piece.first <= batch.number < piece.below
+                )
             file.close()
             made[segment] = file.path
         for segment in segments_of(self._folder, journal.key):

@@ -77,9 +77,16 @@ class Joins:
 
     async def _join(self, asked: Sequence[_Asked]) -> None:
         store_wait_s = STORE_SOON_S
+        futures = {ours.session_id: future for ours, future in asked}
+
+        def joined(found: Found) -> None:
+            if not (future := futures[found.owned.session_id]).done():
+                future.set_result(found)
+
         while waiting := [each for each in asked if not each[1].done()]:
             try:
-                results = await self._joiner.join([ours for ours, _ in waiting], store_wait_s=store_wait_s)
+                taken = [ours for ours, _ in waiting]
+                await self._joiner.join(taken, store_wait_s=store_wait_s, on_joined=joined)
             except (DependencyError, OSError) as error:  # of the engine, the bucket or the disk
                 log.warning("journals_not_joined", sessions=len(waiting), error=str(error))
                 if len(waiting) > 1:  # rule 3
@@ -91,7 +98,3 @@ class Joins:
                 for _, future in waiting:
                     if not future.done():
                         future.set_exception(error)
-            else:
-                for (_, future), found in zip(waiting, results, strict=True):
-                    if not future.done():
-                        future.set_result(found)

@@ -7,6 +7,8 @@
 3. Where the own beats were away for more than half a lease (the engine was, or the watcher stood still), everybody
    begins to count again: what the others wrote meanwhile may not have come either.
 4. An entry that was deleted is a node that has ended by itself: it is dead at once.
+5. Half a lease is enough for a node whose address has refused a connection since its last beat: its process is gone.
+   (One that stands still, or is cut off, does not refuse; what it leaves unanswered tells nothing.)
 
 To be wrong costs a take-over and no sample: the old owner's writes are refused by a fence (``tail``).
 """
@@ -73,6 +75,8 @@ def decode_node(value: bytes) -> NodeState:
 class _Seen:
     node: NodeState
     changed_us: int
+    has_refused: bool = False
+    """Whether nobody has listened at its address since then (rule 5)."""
 
 
 class Membership:
@@ -102,6 +106,11 @@ class Membership:
                 self._counts_from_us = now_us  # rule 3
             self._heard_us = now_us
 
+    def refused(self, name: str) -> None:
+        """Note that a connection to the node was refused (rule 5)."""
+        if (seen := self._seen.get(name)) is not None:
+            seen.has_refused = True
+
     def gone(self, name: str, now_us: int) -> None:
         """Note that a node's entry was deleted (rule 4)."""
         if self._seen.pop(name, None) is not None:
@@ -123,7 +132,8 @@ class Membership:
         seen = self._seen.get(name)
         if seen is None:
             return self._ended_us.get(name, self._counts_from_us)
-        ends_us = max(seen.changed_us, self._counts_from_us) + self._lease_us
+        lease_us = self._lease_us // 2 if seen.has_refused else self._lease_us
+        ends_us = max(seen.changed_us, self._counts_from_us) + lease_us
         return ends_us if self._heard_us is not None and self._heard_us >= ends_us else None  # rule 2
 
     def live(self) -> tuple[str, ...]:

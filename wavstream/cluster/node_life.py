@@ -127,6 +127,10 @@ class NodeLife:
         """Return what each node said of itself last, dead ones too, sorted by name."""
         return tuple(self._states[name] for name in sorted(self._states))
 
+    def refused(self, name: str) -> None:
+        """Note that nobody listens at a node's address (``membership``, rule 5)."""
+        self._membership.refused(name)
+
     def on_dead(self, callback: NodeCallback) -> None:
         """Call this when a node is dead or has left; for those that are dead already, a lease after the start."""
         self._on_dead.append(callback)

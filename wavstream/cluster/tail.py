@@ -161,7 +161,12 @@ class ShardTail:
     @property
     def is_idle(self) -> bool:
         """Whether all that was added is in the log, or in the bucket."""
-        return not self._queue and self._message is None and not any(each.is_behind for each in self._journals.values())
+        return not self._queue and self._message is None and not self.is_behind
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether memory had no room for something, which is read back later (rule 4)."""
+        return any(each.is_behind for each in self._journals.values())
 
     # ---- what is written here --------------------------------------------------------------------------------------
 
@@ -180,11 +185,9 @@ class ShardTail:
         if not is_written and (was_behind or not has_room or batch.number > journal.newest + 1):
             return False
         journal.newest = batch.number
-        if was_behind:
-            return True
-        if has_room:
+        if has_room and not was_behind:
             self._keep(journal, batch)
-        else:
+        elif not was_behind:
             journal.segment = batch.segment  # rule 4
         return True
 
@@ -342,8 +345,6 @@ class ShardTail:
         if journal is not None and journal.is_behind:
             journal.gaps.append(journal.kept + 1)
             journal.kept = journal.newest
-
-    # ----------------------------------------------------------------------------------------------------------------
 
     def _begin(self, key: str, session_id: str, epoch: int, *, newest: int, copied: int) -> _Tailed:
         """Return a journal that begins here, or goes on in a new epoch: what this subject has of it stays needed."""

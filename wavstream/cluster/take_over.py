@@ -6,7 +6,8 @@
 2. Then its rows are made ours, so that nothing of the earlier owner counts any more; its tails are fenced and read, its
    journal is joined into our folder, and the entry says from where on we write. Its streams are deferred from then on.
    What comes after that is the same recovery as after a crash of this machine, for one session.
-3. Those that are asked for at about the same time are joined together (``joins``); of the recoveries ``AT_ONCE`` run.
+3. Those that are asked for at about the same time are joined together (``joins``); of the recoveries ``AT_ONCE`` run,
+   and what was said before is folded ``HOLD_S`` behind the last: first all record what is said now.
 4. Who hears that another has a session that was ours does nothing more with it: no file, no row, no webhook. Its
    streams are closed, so that they connect again, and come to the new owner; its journal is kept aside until the file
    of each of its recordings is in the bucket.
@@ -47,11 +48,12 @@ from wavstream.recovery.recovery import Recovery
 from wavstream.recovery.restoring import Taken
 from wavstream.sessions.deferred_stream import ANY
 from wavstream.sessions.registry import Sessions
+from wavstream.sessions.session import Session
 
 AT_ONCE = 8
+HOLD_S = 3.0
 RETRY_S = 0.5
-RESTART_WAIT_S = 10.0
-"""How long a restart waits for the engine before it goes on with what it has."""
+RESTART_WAIT_S = 10.0  # for the engine; then a restart goes on with what it has
 SERVICE_RESTART = 1012
 _LOOK_S = 0.5
 _SAID_AGAIN_S = 60.0
@@ -156,10 +158,9 @@ class TakeOvers:
 
     async def settled(self, session_id: str) -> None:
         """Return when the session's recordings are brought back; at once if it is not being taken."""
-        if (taking := self._taking.get(session_id)) is not None:
-            await asyncio.wait((taking,))
-        if (restoring := self._restoring.get(session_id)) is not None:
-            await asyncio.wait((restoring,))
+        for under_way in (self._taking, self._restoring):
+            if (done := under_way.get(session_id)) is not None:
+                await asyncio.wait((done,))
 
     async def _take(self, owned: Owned) -> None:
         self._sessions.defer(ANY, owned.session_id)  # before anybody can see that it is ours
@@ -173,6 +174,7 @@ class TakeOvers:
         ours = await self._owners.take(owned)
         log.info("session_taken", session_id=ours.session_id, from_node=owned.node, epoch=ours.epoch)
         self.taken += 1
+        self._recorder.hold_backlog(HOLD_S)  # rule 3
         await self._rows_are_ours(ours)
         found = await self._joins.join(ours)
         rows = await self._until(lambda: self._rows.of_session(ours.session_id), ours.session_id)
@@ -203,7 +205,7 @@ class TakeOvers:
         owner, held_by = Owner(self._node, ours.epoch), [held.node for held in ours.held]
         await self._until(lambda: self._rows.take(ours.session_id, owner, held_by=held_by), ours.session_id)
 
-    async def _until(self, ask: Callable[[], Awaitable[T]], session_id: str) -> T:
+    async def _until(self, ask: Callable[[], Awaitable[T]], session: str) -> T:
         """Return what the catalog answers, however long that takes: nothing may be done before."""
         while True:
             try:
@@ -212,13 +214,13 @@ class TakeOvers:
                 now_s = asyncio.get_running_loop().time()
                 if now_s >= self._rows_said_s + _SAID_AGAIN_S:  # all that a node had may wait
                     self._rows_said_s = now_s
-                    waiting = len(self._taking)
-                    log.warning("session_rows_wait", session_id=session_id, sessions=waiting, error=str(error))
+                    log.warning("session_rows_wait", session_id=session, sessions=len(self._taking), error=str(error))
                 await asyncio.sleep(RETRY_S)
 
     async def _restore(self, session_id: str, apps: dict[str, list[str]], taken: Taken) -> None:
         try:
             async with self._recoveries:
+                self._recorder.hold_backlog(HOLD_S)
                 for app_id, keys in apps.items():
                     await self._recovery.take_in(app_id, session_id, keys, taken)
                     log.info("taken_session_recovered", session_id=session_id, app_id=app_id, journals=len(keys))
@@ -316,15 +318,10 @@ class TakeOvers:
         if (restoring := self._restoring.get(session_id)) is not None:
             restoring.cancel()
         for session in [each for each in self._sessions if each.session_id == session_id]:
-            streams = [*session.streams]
-            session.streams.clear()
             session.recordings.by_id.clear()
             session.notes.is_recording = False
             session.legs.begin_anew()
-            self._sessions.drop_if_over(session, is_lost=True)
-            for stream in streams:
-                stream.forget_frames()
-                stream.handle.close(SERVICE_RESTART, "another node has the call now: connect again")
+            self._send_away(session)
         recordings = self._recorder.let_go(session_id, then=lambda journal: self._aside.take(journal.key))
         self._owners.tell_let_go(owned, recordings)
 
@@ -334,12 +331,15 @@ class TakeOvers:
         self._rows.keep(session_id)
         for session in [each for each in self._sessions if each.session_id == session_id]:
             session.recordings.stop_all(EndReason.DISCONNECTED, now_us)
-            streams = [*session.streams]
-            session.streams.clear()
-            self._sessions.drop_if_over(session, is_lost=True)
-            for stream in streams:
-                stream.forget_frames()
-                stream.handle.close(SERVICE_RESTART, "another node has the call: connect again")
+            self._send_away(session)
+
+    def _send_away(self, session: Session) -> None:
+        streams = [*session.streams]
+        session.streams.clear()
+        self._sessions.drop_if_over(session, is_lost=True)
+        for stream in streams:
+            stream.forget_frames()
+            stream.handle.close(SERVICE_RESTART, "another node has the call: connect again")
 
     # ---- after a restart -------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import os
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,11 +123,24 @@ class SegmentFile:
 
         ``is_twice``: behind the next one too.
         """
-        segment, offset, _ = self.position
-        packed = batch(number, payload, tag=self._tag, segment=segment)
-        self._put(packed + self._owed if offset else self._head + packed)
-        self._owed = packed if is_twice else b""
-        self.position = Position(segment, self.position.offset_bytes, number + 1)
+        self.write_all([(number, payload, is_twice)])
+
+    def write_all(self, batches: Iterable[tuple[int, bytes, bool]]) -> None:
+        """Write batches as ``write`` does, each with its number and whether twice, at once; none of them: nothing.
+
+        A call of the system for each lets other threads have the interpreter in between, for a millisecond if they
+        compute: the 400 batches of a minute took 0.4 s where a node was taking over the calls of another.
+        """
+        segment, offset, number = self.position
+        parts, owed = [b"" if offset else self._head], self._owed
+        for number, payload, is_twice in batches:
+            packed = batch(number, payload, tag=self._tag, segment=segment)
+            parts += packed, owed
+            owed = packed if is_twice else b""
+        if len(parts) > 1:
+            self._put(b"".join(parts))
+            self._owed = owed
+            self.position = Position(segment, self.position.offset_bytes, number + 1)
 
     def close(self) -> None:
         """Write what is owed (rule 3), as far as the disk takes it, and close the descriptor."""

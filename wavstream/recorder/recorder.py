@@ -174,6 +174,10 @@ class Recorder:
         assert recording.job is not None
         self.render.fold(recording.job, Priority.BACKLOG)
 
+    def hold_backlog(self, for_s: float) -> None:
+        """Let what is behind wait so long from now on (``RenderThread``, rule 7)."""
+        self.render.hold_backlog(for_s)
+
     def set_automatic_end_handler(self, end: Callable[[LiveRecording, RecordingStopped], None]) -> None:
         """Call ``end`` from now on, on the event loop, when a recording that runs has come to its end by itself."""
         self._end_automatically = end

@@ -17,6 +17,8 @@
    the next turn. Who is next is decided here alone, and there are as many helpers as other cores: none on one core.
 6. A recording is in one turn at a time. What it is asked for while a helper has it waits for that turn to end, so its
    bytes are those of one thread. One that is listened to is folded here, as what its listeners hear is handed on here.
+7. What is behind waits while many sessions are brought back (``hold_backlog``): folding what they had said before would
+   keep the event loop from recording what they say now. The journals have it, so it only comes later.
 
 A fold that goes wrong is left as it is. What the disk refuses is tried again with the next turn. An error of ours stays
 on the job, for whoever ends the recording.
@@ -104,6 +106,8 @@ class RenderThread:
         self._free_helpers = helpers
         self._away: dict[RenderJob, list[_Turn]] = {}
         """Jobs that helpers have, each with what it was asked for meanwhile (rule 6)."""
+        self._backlog_from_s = 0.0
+        """Until when what is behind waits (rule 7)."""
         self._untold_since_s: float | None = None
         self._due_since_s: dict[str, float] = {}
         """Since when each app has had live recordings waiting without a break."""
@@ -143,6 +147,12 @@ class RenderThread:
         ``job``: what it works on, which is not folded meanwhile.
         """
         self._put(_Turn(task, app_id, priority, key=object(), job=job, is_fold=False))
+
+    def hold_backlog(self, for_s: float) -> None:
+        """Fold nothing that is behind for so long from now on (rule 7); 0: go on with it."""
+        with self._wake:
+            self._backlog_from_s = self._clock() + for_s if for_s else 0.0
+            self._wake.notify()
 
     def tell_soon(self) -> None:
         """Call ``tell`` once nothing waits, or in a moment; for a task that runs on the thread."""
@@ -202,14 +212,15 @@ class RenderThread:
         """Return the next turn of this thread, after those that go to helpers; None: there is nothing more to do."""
         with self._wake:
             while True:
-                turn = self._queue.take(only=Priority.URGENT if self._is_stopping else None)
+                held_s = self._backlog_from_s - self._clock() if self._backlog_from_s else 0.0
+                turn = self._queue.take(below=1 if self._is_stopping else Priority.BACKLOG if held_s > 0 else None)
                 self._note_due()
                 if turn is None:
                     if self._is_stopping and not self._away:
                         self._is_over = True
                         self._handed_over.notify_all()
                         return None
-                    self._wake.wait()
+                    self._wake.wait(held_s if held_s > 0 and self._queue else None)
                 elif turn.job in self._away:
                     self._away[turn.job].append(turn)
                 elif self._free_helpers and turn.is_fold and turn.job is not None and turn.job.is_mostly_encoding:

@@ -293,8 +293,7 @@ class Recovery:
 
     async def _known(self, app_id: str, session_id: str) -> list[Recording]:
         """Return the rows of a session whose file is not made: a damaged journal may have lost their start."""
-        rows = await self._recordings.unfinished()
-        return [row for row in rows if (row.app_id, row.session_id) == (app_id, session_id)]
+        return await self._recordings.unfinished(of=(app_id, session_id))
 
     def _now(self) -> datetime:
         return utc(self._clock.now_us())

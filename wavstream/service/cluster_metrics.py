@@ -38,6 +38,10 @@ def cluster_metrics(
         yield MetricSample("wavstream_cluster_engine_away", text, is_away)
         text = "Bytes of journals in memory that NATS has not taken yet; not what a frozen disk holds up."
         yield MetricSample("wavstream_cluster_tail_bytes", text, journals.copier.waiting_bytes)
+        text = (
+            "Age of the oldest of journals that NATS has not taken yet: what a kill of this node would take of a leg."
+        )
+        yield MetricSample("wavstream_cluster_tail_seconds", text, journals.copier.behind_s)
         text = "Messages of journals that NATS has taken."
         messages = journals.copier.counts.messages
         yield MetricSample("wavstream_cluster_tail_messages_total", text, messages, MetricType.COUNTER)

@@ -24,8 +24,8 @@ CODECS: Mapping[str, Codec] = {
 }
 """What the load sends, by the dialects that it speaks."""
 
-Message = Callable[[int, int], bytes]
-"""Makes the message of a place in the ring as the leg's frame of this number, both from 0."""
+Message = Callable[[int, int, int], bytes]
+"""Makes the message of a place in the ring as the frame of this number, both from 0, of the leg of a number."""
 
 
 def opening(dialect: str, number: int) -> bytes:
@@ -34,14 +34,15 @@ def opening(dialect: str, number: int) -> bytes:
         return b""
     if dialect == "audio-fork":
         return _METADATA
+    stream = _stream_sid(number).decode()
     start = {
-        "streamSid": f"MZ{number}",
-        "callSid": f"CA{number}",
+        "streamSid": stream,
+        "callSid": f"CA{number:032x}",
         "tracks": ["inbound"],
         "customParameters": {},
         "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
     }
-    return _text(json.dumps({"event": "start", "streamSid": f"MZ{number}", "start": start}).encode())
+    return _text(json.dumps({"event": "start", "streamSid": stream, "start": start}).encode())
 
 
 def messages(dialect: str, ring: Ring) -> Message:
@@ -64,12 +65,12 @@ def _pcm(ring: Ring) -> Message:
     wire[:, 8:] = payload ^ mask
     whole = wire.tobytes()
     frames = [whole[at : at + 8 + size] for at in range(0, len(whole), 8 + size)]
-    return lambda place, _number: frames[place]
+    return lambda place, _number, _leg: frames[place]
 
 
 def _late_metadata(audio: Message) -> Message:
     """Put the metadata behind the first frame."""
-    return lambda place, number: audio(place, number) + (b"" if number else _METADATA)
+    return lambda place, number, leg: audio(place, number, leg) + (b"" if number else _METADATA)
 
 
 def _twilio(ring: Ring) -> Message:
@@ -77,13 +78,19 @@ def _twilio(ring: Ring) -> Message:
     payloads = [base64.b64encode(whole[at : at + FRAME_SAMPLES]) for at in range(0, len(whole), FRAME_SAMPLES)]
     ptime_ms = round(PTIME_S * 1000)
 
-    def message(place: int, number: int) -> bytes:
+    def message(place: int, number: int, leg: int) -> bytes:
         return _text(
-            b'{"event":"media","sequenceNumber":"%d","streamSid":"MZ0","media":{"track":"inbound","chunk":"%d",'
-            b'"timestamp":"%d","payload":"%s"}}' % (number + 2, number + 1, number * ptime_ms, payloads[place])
+            b'{"event":"media","sequenceNumber":"%d","streamSid":"%s","media":{"track":"inbound","chunk":"%d",'
+            b'"timestamp":"%d","payload":"%s"}}'
+            % (number + 2, _stream_sid(leg), number + 1, number * ptime_ms, payloads[place])
         )
 
     return message
+
+
+def _stream_sid(leg: int) -> bytes:
+    """Return what each message of a leg calls its stream: ``MZ`` and 32 hex digits, as Twilio's."""
+    return b"MZ%032x" % leg
 
 
 def _text(message: bytes) -> bytes:

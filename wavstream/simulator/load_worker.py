@@ -274,7 +274,7 @@ def _stream(plan: WorkerPlan, legs: list[WorkerLeg], message: Message, start: fl
                     counts.worst_late_ms = max(counts.worst_late_ms, -wait * 1000)
                 for leg in members:
                     if (number := tick - leg.begin) >= 0:
-                        send_frame(leg, message((leg.place + number) % RING_FRAMES, number), counts)
+                        send_frame(leg, message((leg.place + number) % RING_FRAMES, number, leg.number), counts)
             tick += 1
             if ended := ends.pop(tick, None):
                 gone = {id(leg) for leg in ended}

@@ -46,10 +46,10 @@ class FairQueue(Generic[T]):
         self._places[key] = (priority, app_id)
         self._waiting[priority].setdefault(app_id, OrderedDict())[key] = item
 
-    def take(self, *, only: int | None = None) -> T | None:
-        """Return what is next, of the priority ``only`` if given; None: nothing waits."""
-        priority = self._next_priority() if only is None else only
-        if priority is None or not self._waiting[priority]:
+    def take(self, *, below: int | None = None) -> T | None:
+        """Return what is next, of the priorities below ``below`` if given; None: nothing waits."""
+        priority = self._next_priority(len(self._waiting) if below is None else below)
+        if priority is None:
             return None
         apps = self._waiting[priority]
         app_id, items = next(iter(apps.items()))
@@ -79,9 +79,9 @@ class FairQueue(Generic[T]):
         """Return how much of one app waits."""
         return sum(len(apps[app_id]) for apps in self._waiting if app_id in apps)
 
-    def _next_priority(self) -> int | None:
+    def _next_priority(self, below: int) -> int | None:
         chosen: int | None = None
-        for priority, apps in enumerate(self._waiting):
+        for priority, apps in enumerate(self._waiting[:below]):
             if not apps:
                 self._passed[priority] = 0
             elif chosen is None or self._passed[priority] >= SHARE**priority - 1:  # rule 1

@@ -43,6 +43,39 @@ def test_a_node_that_beats_is_alive_and_one_that_stops_is_dead_after_the_lease()
     assert watcher.membership.absent_since_us("b") == last_us + LEASE_US
 
 
+def test_a_node_that_refuses_connections_since_its_last_beat_is_dead_after_half_the_lease() -> None:
+    watcher = Watcher()
+    for _ in range(4):
+        watcher.beat("a", "b", "c")
+    last_us = watcher.now_us
+    watcher.membership.refused("b")
+    watcher.membership.refused("nobody")
+    assert watcher.membership.is_alive("b")
+    while watcher.membership.is_alive("b"):
+        watcher.beat("a", "c")
+    assert watcher.now_us == last_us + LEASE_US // 2
+    assert watcher.membership.live() == ("a", "c")
+
+
+def test_a_beat_behind_a_refusal_is_of_a_node_that_lives() -> None:
+    watcher = Watcher()
+    watcher.beat("a", "b")
+    watcher.membership.refused("b")
+    watcher.beat("a", "b")
+    for _ in range(LEASE_US // BEAT_US - 1):
+        watcher.beat("a")
+        assert watcher.membership.is_alive("b")
+
+
+def test_a_node_that_refuses_is_not_dead_while_the_own_beats_do_not_come_back() -> None:
+    watcher = Watcher()
+    watcher.beat("a", "b")
+    watcher.membership.refused("b")
+    for _ in range(100):
+        watcher.beat()
+    assert watcher.membership.is_alive("b")
+
+
 def test_nobody_is_dead_while_the_own_beats_do_not_come_back() -> None:
     watcher = Watcher()
     watcher.beat("a", "b")

@@ -177,8 +177,10 @@ async def test_what_was_written_while_the_engine_was_away_is_copied_when_it_is_b
         await a.write(journal, 50, first_us=10)
         assert a.copier.waiting_bytes < 300
         await until(lambda: a.copier.away_s > 0)
+        assert a.copier.behind_s > a.copier.away_s
         engine.log.is_away = False
         assert await a.copier.flush(10)
+        assert a.copier.behind_s == 0
         await take(b)
         assert b.content() == a.content()
         assert a.copier.counts.read_back > 0

@@ -43,6 +43,7 @@ class World:
     may_claim: asyncio.Event = field(default_factory=asyncio.Event)
     callbacks: list[tuple[str, Any, Any]] = field(default_factory=list)
     standing_still: set[str] = field(default_factory=set)
+    refusing: set[str] = field(default_factory=set)
     """Nodes that go on just now, and have noticed nothing yet."""
     unheard: dict[str, str] = field(default_factory=dict)
     """Who has taken a session meanwhile, of which its owner has not heard."""
@@ -72,6 +73,9 @@ class Life:
         if self.name in self.world.standing_still:
             self.world.standing_still.discard(self.name)
             self._stood_still()
+
+    def refused(self, name: str) -> None:
+        self.world.refusing.add(name)
 
     def on_dead(self, callback: Any) -> None:
         self.world.callbacks.append((self.name, self._came, callback))
@@ -350,6 +354,7 @@ async def test_an_owner_that_takes_nothing_is_tried_for_a_while_and_then_the_con
         assert isinstance(raised.value, LimitReached)
         assert raised.value.retry_after_s is not None
         assert {each["event"] for each in logs} >= {"node_not_reached", "node_unavailable"}
+        assert some.world.refusing == {"b"}
         peer.close()
 
 

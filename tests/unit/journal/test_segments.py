@@ -141,3 +141,32 @@ def test_a_copy_that_the_disk_does_not_take_at_the_end_is_left_out(tmp_path: Pat
     disk.faults.append(OSError(errno.ENOSPC, "full"))
     file.close()
     assert disk.faults == []
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 8])
+def test_batches_that_are_written_at_once_are_as_if_each_had_been_written(tmp_path: Path, at_once: int) -> None:
+    batches = [(number, record(number), number in (2, 3, 7)) for number in range(8)]
+    file = make_file(tmp_path, FaultyDisk(os.pwrite, []))
+    file.write_all([])
+    assert file.position == Position(1)
+    for first in range(0, len(batches), at_once):
+        file.write_all(batches[first : first + at_once])
+    assert file.position.batch == 8
+    file.close()
+    written = file.path.read_bytes()
+    expected = b"".join(packed(number, record(number)) for number in (0, 1, 2, 3, 2, 4, 3, 5, 6, 7, 7))
+    assert written[:8] == head_bytes(1)[:8]
+    assert written.endswith(expected)
+    assert written.count(packed(1, record(1))) == 1
+
+
+def test_batches_that_the_disk_did_not_take_at_once_are_written_by_the_next_call(tmp_path: Path) -> None:
+    file = make_file(tmp_path, FaultyDisk(os.pwrite, [40, OSError(errno.ENOSPC, "full")]))
+    batches = [(0, record(0), True), (1, record(1), False)]
+    with pytest.raises(OSError, match="full"):
+        file.write_all(batches)
+    assert file.position == Position(1)
+    file.write_all(batches)
+    file.close()
+    expected = packed(0, record(0)) + packed(1, record(1)) + packed(0, record(0))
+    assert file.path.read_bytes().endswith(expected)

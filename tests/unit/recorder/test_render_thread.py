@@ -53,6 +53,27 @@ async def test_urgent_jobs_overtake_due_ones_and_those_the_backlog(thread: Rende
     assert (waiting, thread.waiting) == (7, 0)
 
 
+async def test_what_is_behind_waits_while_it_is_held_and_nothing_else_does(thread: RenderThread) -> None:
+    ran: list[str] = []
+    due, behind = threading.Event(), threading.Event()
+    thread.hold_backlog(600)
+    thread.run(behind.set, Priority.BACKLOG, app_id="shop")
+    for _ in range(40):  # one of sixteen turns would be for what is behind
+        thread.run(functools.partial(ran.append, "due"), Priority.DUE, app_id="shop")
+    thread.run(due.set, Priority.DUE, app_id="shop")
+    assert due.wait(30)
+    assert (len(ran), thread.waiting, behind.is_set()) == (40, 1, False)
+    thread.hold_backlog(0)
+    assert behind.wait(30)
+
+
+async def test_what_is_behind_goes_on_by_itself_after_the_time(thread: RenderThread) -> None:
+    behind = threading.Event()
+    thread.hold_backlog(0.05)
+    thread.run(behind.set, Priority.BACKLOG, app_id="shop")
+    assert behind.wait(30)
+
+
 async def test_a_stop_runs_what_is_urgent_and_drops_the_rest() -> None:
     thread = RenderThread(asyncio.get_running_loop(), retry_s=0.0)
     ran: list[Priority] = []

@@ -104,7 +104,7 @@ def test_at_an_end_only_what_is_urgent_is_taken() -> None:
     put(queue, "A", "0", priority=LIVE)
     put(queue, "A", "1", priority=STOP)
 
-    assert (queue.take(only=STOP), queue.take(only=STOP)) == ("A1", None)
+    assert (queue.take(below=STOP + 1), queue.take(below=STOP + 1)) == ("A1", None)
     assert len(queue) == 1
 
 
