@@ -5,7 +5,7 @@ of all sessions of its shard, so what one join costs is the audio of them all, a
 square of them.
 
 1. Those that are asked for within ``GATHER_S``, or while others are being joined, are joined together: each tail is
-   fenced once and read once for all of them.
+   fenced once and read once for all of them. Each goes on as soon as its own journal is there.
 2. Nobody waits for others longer than ``JOIN_S``: a bucket that does not answer holds up those alone who had asked.
 3. A join that fails is tried again for ever, each session by itself from then on: one that fails holds up none, and
    only one that fails by itself waits for the bucket.

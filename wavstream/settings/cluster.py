@@ -107,8 +107,8 @@ class ClusterSettings(Table):
     """Servers of NATS that keep each entry and each message; three, so that one may die. 1, for a NATS of one server:
     who loses that server loses what is young of all calls that are taken over then."""
     lease_s: Annotated[float, Field(ge=2, le=60, allow_inf_nan=False)] = 2.0
-    """Seconds without a sign of life after which a node counts as dead; four beats. A node that was alive after all
-    loses its calls to others, and no sample of them."""
+    """Seconds without a sign of life after which a node counts as dead; four beats, or two where its address refuses
+    connections too. A node that was alive after all loses its calls to others, and no sample of them."""
     segment_s: Annotated[float, Field(ge=10, le=600, allow_inf_nan=False)] = 90.0
     """Seconds of a journal that go to the bucket together; what is younger is in NATS. A take-over reads at most about
     two of them from there."""
