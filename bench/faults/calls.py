@@ -211,7 +211,9 @@ class Call:
             result.faults.append(f"{self.label}: its file answered {answer.status_code}")
             return result
         try:
-            heard = await asyncio.to_thread(listen, answer.content, spoken, _ring)
+            # What may be there or not is not looked for.
+            sought = {name: required | forbidden for name, (required, forbidden) in masks.items()}
+            heard = await asyncio.to_thread(listen, answer.content, spoken, _ring, sought)
         except (soundfile.LibsndfileError, ValueError) as broken:
             result.lost = required
             result.faults.append(f"{self.label}: its file cannot be read ({broken})")

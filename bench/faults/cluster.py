@@ -55,8 +55,6 @@ _EVERY_S = 0.05
 _BROKEN_S = 1.0
 """Within which streams to a process that was killed have ended."""
 _BACK_S = 60.0
-_WATCHED = 6
-"""Calls that are looked at after a kill."""
 _DOWN_S = (0.2, 14.0)
 """For how long what was killed is away: a node that is back within 10 s may take its own calls back."""
 
@@ -178,8 +176,9 @@ class _Round:
     async def _broken(self, before: dict[str, int], from_s: float, to_s: float, fault: str) -> None:
         """Promise nothing of what was sent then by calls whose streams broke; return when all are recorded on."""
         legs, started_s = [*before], time.monotonic()
-        watched: list[asyncio.Task[float]] = []
         struck: set[Call] = set()
+        waiting: set[Call] = set()
+        longest_s = 0.0
         while time.monotonic() < started_s + _BACK_S:
             spoken = self._sender.spoken(legs)
             again = {name for name, each in spoken.items() if len(each.opened_s) > before[name]}
@@ -187,33 +186,34 @@ class _Round:
                 if call in struck or not again & set(call.legs):
                     continue
                 struck.add(call)
+                waiting.add(call)
                 self._struck[call.session_id] = self._struck.get(call.session_id, 0) + 1
                 call.unknown(from_s, to_s)
-                if len(watched) < _WATCHED:
-                    watched.append(asyncio.create_task(self._resumed(call, fault, before)))
-            if time.monotonic() > started_s + _BROKEN_S and self._sender.open(legs):
+            recorded = await self._recorded() if waiting else set()
+            for call in [each for each in waiting if each.session_id in recorded]:
+                waiting.discard(call)
+                dialed_s = min(
+                    spoken[name].opened_s[-1] - spoken[name].took_s[-1] for name in call.legs if name in again
+                )
+                longest_s = max(longest_s, self._note_resumed(call, fault, dialed_s))
+            if time.monotonic() > started_s + _BROKEN_S and self._sender.open(legs) and not waiting:
                 break
             await asyncio.sleep(_EVERY_S)
         else:
-            self._report.fell(fault, f"{self._name}: not all legs had a stream again after {_BACK_S:g} s")
-        took_s = await asyncio.gather(*watched)
-        self._report.say(f"{fault}: {len(struck)} calls, recorded on {max(took_s, default=0.0):.1f} s after the dial")
+            self._report.fell(fault, f"{self._name}: {len(waiting)} calls not recorded on after {_BACK_S:g} s")
+        self._report.say(f"{fault}: {len(struck)} calls, the last recorded on {longest_s:.1f} s after the dial")
 
-    async def _resumed(self, call: Call, fault: str, before: dict[str, int]) -> float:
-        """Return how long it took from the dial of a leg, to which a node answered, until its call was recorded on."""
-        give_up_s = time.monotonic() + _BACK_S
-        while time.monotonic() < give_up_s:
-            with contextlib.suppress(httpx.HTTPError, ValueError):
-                answer = await self._nodes.http.get(f"/v1/sessions/{call.session_id}", headers=_HEADERS, timeout=2.0)
-                streams = answer.json().get("streams", []) if answer.status_code == 200 else []
-                if any(stream.get("received_ms", 0) > 0 for stream in streams):
-                    break
-            await asyncio.sleep(_EVERY_S)
+    async def _recorded(self) -> set[str]:
+        """Return the sessions of which each leg is recorded now."""
+        with contextlib.suppress(httpx.HTTPError, ValueError):
+            answer = await self._nodes.http.get("/v1/sessions", params={"limit": 1000}, headers=_HEADERS, timeout=2.0)
+            if answer.status_code == 200:
+                return {each["session_id"] for each in answer.json()["data"] if _is_recorded(each["streams"])}
+        return set()
+
+    def _note_resumed(self, call: Call, fault: str, dialed_s: float) -> float:
+        """Note that a call is recorded on; return how long after the dial of a leg to which a node answered."""
         recorded_s = time.monotonic()
-        spoken = self._sender.spoken(call.legs)
-        dialed_s = min(
-            each.opened_s[-1] - each.took_s[-1] for name, each in spoken.items() if len(each.opened_s) > before[name]
-        )
         took_s = recorded_s - dialed_s
         self._resumed_s[fault] = max(self._resumed_s.get(fault, 0.0), took_s)
         row = self._report.row(fault)
@@ -300,6 +300,10 @@ class _Round:
             found = [each["id"] for each in asked.json()["data"]]
             if found != [recording["id"]]:
                 self._report.fell(REPLAYED, f"{self._name}: {session_id} has the recordings {found}")
+
+
+def _is_recorded(streams: list[dict[str, Any]]) -> bool:
+    return len(streams) > 1 and all(stream.get("received_ms", 0) > 0 for stream in streams)
 
 
 _HEADERS = {"Authorization": f"Bearer {KEY}"}

@@ -47,8 +47,13 @@ class Heard:
         return there
 
 
-def listen(file: bytes, legs: Mapping[str, Spoken], ring: Ring) -> dict[str, Heard]:
-    """Return what a WAV file of 8 kHz has of each leg, each in the channel that has most of it."""
+def listen(
+    file: bytes, legs: Mapping[str, Spoken], ring: Ring, sought: Mapping[str, NDArray[np.bool_]]
+) -> dict[str, Heard]:
+    """Return what a WAV file of 8 kHz has of each leg, each in the channel that has most of it.
+
+    ``sought``: of each leg, the frames that are to be looked for by all means (rule 2), which takes milliseconds each.
+    """
     samples, rate_hz = soundfile.read(io.BytesIO(file), dtype="int16", always_2d=True)
     if rate_hz != RATE_HZ:
         raise ValueError(f"the file has {rate_hz} Hz")
@@ -66,7 +71,7 @@ def listen(file: bytes, legs: Mapping[str, Spoken], ring: Ring) -> dict[str, Hea
         best = max(sorted(at), key=lambda channel: int((at[channel] >= 0).sum()))
         if (at[best] >= 0).any():
             free.discard(best)
-        found[name] = _bent(samples[:, best], frames, at[best])
+        found[name] = _bent(samples[:, best], frames, at[best], sought[name])
     return _placed(found, legs)
 
 
@@ -138,13 +143,15 @@ def _most_alike(window: NDArray[np.float64], frame: NDArray[np.float64]) -> int 
     return best if alike[best] > _ALIKE else None
 
 
-def _bent(channel: NDArray[np.int16], frames: Ring, at: NDArray[np.int64]) -> NDArray[np.int64]:
+def _bent(
+    channel: NDArray[np.int16], frames: Ring, at: NDArray[np.int64], sought: NDArray[np.bool_]
+) -> NDArray[np.int64]:
     """Find what is there but not unchanged, near its neighbours (rule 2)."""
     known = np.flatnonzero(at >= 0)
     if not len(known):
         return at
     found, is_bent = at.copy(), False
-    for number in np.flatnonzero(at < 0):
+    for number in np.flatnonzero((at < 0) & sought):
         neighbour = int(known[np.argmin(np.abs(known - number))])
         if found[number - 1] >= 0 and number:
             neighbour = int(number) - 1

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +44,8 @@ from wavstream.storage.object_store import ObjectStore
 RETRY_S = 0.25
 AT_ONCE = 8
 """Sessions whose journals are fetched and written beside each other."""
+TAILS_AT_ONCE = 4
+"""Tails that are read beside each other: the first sessions go on while those of the last are read."""
 STORE_SOON_S = 0.5
 """How long a bucket may take to list a session the first time: legs wait for it, and mostly the tail has all."""
 STORE_WAIT_S = 5.0
@@ -83,11 +84,19 @@ class Found:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _Tail:
     """What is read of one subject, for some sessions."""
 
-    sessions: dict[str, int] = field(default_factory=dict)
-    """By hash: the epoch that begins."""
+    node: str
+    shard: int
+    from_begin: bool
+    """Rule 2: the bucket does not answer."""
+    sessions: set[str] = field(default_factory=set)
+    """Their hashes."""
+    to_fence: dict[str, int] = field(default_factory=dict)
+    """By hash, of those that nobody has fenced yet: the epoch that begins."""
+    fenced: list[Held] = field(default_factory=list)
+    """Of the others."""
     batches: list[TailBatch] = field(default_factory=list)
     through: tuple[int, int] = (0, 0)
 
@@ -115,21 +124,31 @@ class Joiner:
         ``store_wait_s``: how long the bucket may take to say what it has; without that the tail has to be enough.
         Raise EngineAway, StoreError, OSError; then try again.
         """
-        listed: dict[str, tuple[Stored, ...] | None] = {}
         lists = await asyncio.gather(*(self._list(owned, store_wait_s) for owned in taken))
-        for owned, found in zip(taken, lists, strict=True):
-            listed[owned.session_id] = found
-        is_whole = {owned.session_id for owned in taken if listed[owned.session_id] is None}
-        readings = await self._read_tails(taken, from_begin=bool(is_whole))
-        at_once = asyncio.Semaphore(AT_ONCE)
+        tails = self._tails_of(taken, from_begin=None in lists)
+        at_once, reading = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(TAILS_AT_ONCE)
 
-        async def join_one(owned: Owned) -> Found:
+        async def read(tail: _Tail) -> _Tail:
+            async with reading:
+                await self._read_tail(tail)
+            return tail
+
+        readings = {(tail.node, tail.shard): asyncio.create_task(read(tail)) for tail in tails}
+
+        async def join_one(owned: Owned, stored: tuple[Stored, ...] | None) -> Found:
+            of_it = sorted({(held.node, held.shard) for held in owned.held[:-1]} & readings.keys())
+            its_tails = [await asyncio.shield(readings[each]) for each in of_it]
             async with at_once:
-                found = await self._join_one(owned, listed[owned.session_id], readings)
+                found = await self._join_one(owned, stored, its_tails)
             on_joined(found)
             return found
 
-        results = await asyncio.gather(*map(join_one, taken), return_exceptions=True)
+        try:
+            results = await asyncio.gather(*map(join_one, taken, lists), return_exceptions=True)
+        finally:
+            for each in readings.values():
+                each.cancel()
+            await asyncio.gather(*readings.values(), return_exceptions=True)
         for result in results:  # when none of them is under way any more: who tries again writes the same files
             if isinstance(result, BaseException):
                 raise result
@@ -151,32 +170,30 @@ class Joiner:
         found = (stored_of(name.rpartition("/")[2]) for name in names if f"{FOLDER}/" in name)
         return tuple(each for each in found if each is not None)
 
-    async def _read_tails(self, taken: Sequence[Owned], *, from_begin: bool) -> dict[tuple[str, int], _Reading]:
-        """Fence and read the tails of all who had these sessions (rules 1 and 2)."""
-        fenced: defaultdict[tuple[str, int], _Reading] = defaultdict(_Reading)
-        earlier: defaultdict[tuple[str, int], list[tuple[Owned, Held]]] = defaultdict(list)
+    def _tails_of(self, taken: Sequence[Owned], *, from_begin: bool) -> list[_Tail]:
+        """Return the tails of all who had these sessions, as they are to be fenced or read (rules 1 and 2)."""
+        tails: dict[tuple[str, int], _Tail] = {}
         for owned in taken:
             to_fence = owned.to_fence()
             for held in owned.held[:-1]:
+                if held not in to_fence and (held.tail_below is None or held.tail_from + 1 >= held.tail_below):
+                    continue
+                tail = tails.setdefault((held.node, held.shard), _Tail(held.node, held.shard, from_begin))
+                tail.sessions.add(hash_of(owned.session_id))
                 if held in to_fence:
-                    fenced[held.node, held.shard].sessions[hash_of(owned.session_id)] = owned.epoch
-                elif held.tail_below is not None and held.tail_from + 1 < held.tail_below:
-                    earlier[held.node, held.shard].append((owned, held))
-        await asyncio.gather(*(self._fence(*each, reading, from_begin) for each, reading in fenced.items()))
-        for (node, shard), those in earlier.items():
-            if (node, shard) not in fenced:
-                reading = fenced[node, shard]
-                reading.sessions |= {hash_of(owned.session_id): owned.epoch for owned, _ in those}
-                after = 0 if from_begin else min(held.tail_from for _, held in those)
-                await self._read(
-                    tail_subject(node, shard), reading, after, max(held.tail_below or 0 for _, held in those)
-                )
-        return fenced
+                    tail.to_fence[hash_of(owned.session_id)] = owned.epoch
+                else:
+                    tail.fenced.append(held)
+        return [*tails.values()]
 
-    async def _fence(self, node: str, shard: int, reading: _Reading, from_begin: bool) -> None:
-        subject = tail_subject(node, shard)
+    async def _read_tail(self, tail: _Tail) -> None:
+        subject = tail_subject(tail.node, tail.shard)
+        if not tail.to_fence:
+            after = 0 if tail.from_begin else min(held.tail_from for held in tail.fenced)
+            await self._read(subject, tail, after, max(held.tail_below or 0 for held in tail.fenced))
+            return
         told = stored_through_of((await self._log.newest(subject)).payload)
-        fence = Fence(by=self._node, sessions=reading.sessions, stored_through=told)
+        fence = Fence(by=self._node, sessions=tail.to_fence, stored_through=told)
         while True:
             try:
                 async with asyncio.timeout(ANSWER_S):
@@ -187,10 +204,10 @@ class Joiner:
                 await asyncio.sleep(RETRY_S)
             else:
                 break
-        await self._read(subject, reading, 0 if from_begin else told, sequence)
-        reading.through = (told, sequence)
+        await self._read(subject, tail, 0 if tail.from_begin else told, sequence)
+        tail.through = (told, sequence)
 
-    async def _read(self, subject: str, reading: _Reading, after: int, below: int) -> None:
+    async def _read(self, subject: str, tail: _Tail, after: int, below: int) -> None:
         pieces = Pieces()
         async for logged in self._log.read(subject, after=after):
             if logged.sequence >= below:
@@ -201,21 +218,13 @@ class Joiner:
                 log.warning("tail_message_unreadable", subject=subject, sequence=logged.sequence, error=str(error))
                 continue
             if isinstance(contents, Contents):
-                wanted = [each for each in contents.batches if hash_of(each.session_id) in reading.sessions]
-                reading.batches += pieces.whole(wanted)
+                wanted = [each for each in contents.batches if hash_of(each.session_id) in tail.sessions]
+                tail.batches += pieces.whole(wanted)
 
     # ---- one session -----------------------------------------------------------------------------------------------
 
-    async def _join_one(
-        self, owned: Owned, stored: tuple[Stored, ...] | None, readings: Mapping[tuple[str, int], _Reading]
-    ) -> Found:
-        of_it = {(held.node, held.shard) for held in owned.held[:-1]}
-        batches = [
-            batch
-            for each in sorted(of_it & readings.keys())
-            for batch in readings[each].batches
-            if batch.session_id == owned.session_id
-        ]
+    async def _join_one(self, owned: Owned, stored: tuple[Stored, ...] | None, tails: Sequence[_Tail]) -> Found:
+        batches = [batch for tail in tails for batch in tail.batches if batch.session_id == owned.session_id]
         sources = list(stored or ())
         if len(owned.held) > 1 and owned.held[-2].node == self._node:  # rule 4
             keys = {batch.key for batch in batches} | {each.key for each in sources}
@@ -224,10 +233,8 @@ class Joiner:
         if stored is None and not _is_all_of(owned, joined):
             raise StoreError(f"the bucket does not answer, and the tail has not all of session {owned.session_id}")
         found = Found(owned, joined, stored or ())
-        for held in owned.held[:-1]:
-            reading = readings.get((held.node, held.shard))
-            if reading is not None and held in owned.to_fence():
-                found.tails[held.epoch] = reading.through
+        through = {(tail.node, tail.shard): tail.through for tail in tails}
+        found.tails |= {held.epoch: through[held.node, held.shard] for held in owned.to_fence()}
         stage = self._spool / f"joining-{hash_of(owned.session_id)}"
         try:
             for journal in joined.journals:
