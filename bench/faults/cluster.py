@@ -52,6 +52,8 @@ RESUMES_S = 3.0
 _TALK_S = 1.0
 _SETTLED_S = 120.0
 _EVERY_S = 0.05
+_ASKED_EVERY_S = 0.2
+"""A list of all sessions costs what the nodes have better use for then."""
 _BROKEN_S = 1.0
 """Within which streams to a process that was killed have ended."""
 _BACK_S = 60.0
@@ -178,7 +180,7 @@ class _Round:
         legs, started_s = [*before], time.monotonic()
         struck: set[Call] = set()
         waiting: set[Call] = set()
-        longest_s = 0.0
+        longest_s = ask_s = 0.0
         while time.monotonic() < started_s + _BACK_S:
             spoken = self._sender.spoken(legs)
             again = {name for name, each in spoken.items() if len(each.opened_s) > before[name]}
@@ -189,7 +191,9 @@ class _Round:
                 waiting.add(call)
                 self._struck[call.session_id] = self._struck.get(call.session_id, 0) + 1
                 call.unknown(from_s, to_s)
-            recorded = await self._recorded() if waiting else set()
+            recorded: set[str] = set()
+            if waiting and time.monotonic() >= ask_s:
+                recorded, ask_s = await self._recorded(), time.monotonic() + _ASKED_EVERY_S
             for call in [each for each in waiting if each.session_id in recorded]:
                 waiting.discard(call)
                 dialed_s = min(

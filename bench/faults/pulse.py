@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-EVERY_S = 0.02
+EVERY_S = 0.05
 
 
 class Pulse:

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -150,16 +150,17 @@ def _join(owned: Owned, key: str, sources: _Sources) -> JoinedJournal:
             had.add(segment.first, below)
             pieces.append(Piece(segment.segment, segment.first, below, segment))
     batches: dict[int, TailBatch] = {}
+    limits = {epoch: limit_of(owned, key, epoch) for epoch in {batch.epoch for batch in sources.tail}}
     for batch in sources.tail:
-        limit = limit_of(owned, key, batch.epoch)
+        limit = limits[batch.epoch]
         if (limit is None or batch.number < limit) and not had.has_all(batch.number, batch.number + 1):
             batches[batch.number] = batch
     taken = tuple(batches[number] for number in sorted(batches))
     stored = tuple(pieces)
-    for batch in taken:
-        had.add(batch.number, batch.number + 1)
-        least = max((piece.segment for piece in stored if piece.first < batch.number), default=0)  # rule 6
-        pieces.append(Piece(max(batch.segment, least), batch.number, batch.number + 1, None))
+    for segment_of_it, first, below in _runs(taken):
+        had.add(first, below)
+        least = max((piece.segment for piece in stored if piece.first < first), default=0)  # rule 6
+        pieces.append(Piece(max(segment_of_it, least), first, below, None))
     pieces.sort(key=lambda piece: (piece.segment, piece.first))
     starts = [start for _, start in starts_of(owned, key)]
     ends = [Start(piece.segment + 1, piece.below) for piece in pieces]
@@ -178,6 +179,19 @@ def _join(owned: Owned, key: str, sources: _Sources) -> JoinedJournal:
 
 def _best_first(stored: Stored) -> tuple[int, int, int]:
     return stored.segment, stored.first - stored.below, -stored.epoch
+
+
+def _runs(batches: Iterable[TailBatch]) -> Iterator[tuple[int, int, int]]:
+    """Yield segment, first and below of batches that follow each other; no segment of the bucket begins in between."""
+    segment = first = below = -1
+    for batch in batches:
+        if (batch.segment, batch.number) != (segment, below):
+            if first < below:
+                yield segment, first, below
+            segment, first = batch.segment, batch.number
+        below = batch.number + 1
+    if first < below:
+        yield segment, first, below
 
 
 def _merged(pieces: Iterable[Piece]) -> list[Piece]:
