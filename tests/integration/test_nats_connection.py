@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+import nats.errors
 import pytest
 from nats.aio.client import Client
+from structlog.testing import capture_logs
 
 from tests.support.cluster_engine import connected
 from tests.support.nats import NatsServer
 from tests.support.waiting import WAIT_S, until
+from wavstream.cluster import nats_connection
 from wavstream.cluster.engine import EngineAway
 from wavstream.cluster.nats_connection import Connection
 
@@ -104,3 +107,48 @@ async def test_a_connection_that_is_lost_while_a_wait_ends_is_made_again(nats_se
                 pass
         await until(lambda: connection.is_up)
         assert connection._client is not client
+
+
+async def raises(error: BaseException) -> None:
+    raise error
+
+
+async def loses_a_cancellation() -> None:
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+    await asyncio.sleep(60)  # until the test is over
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        lambda: raises(RuntimeError("the handler is closed")),
+        lambda: raises(AssertionError()),
+        lambda: raises(asyncio.CancelledError()),
+        loses_a_cancellation,
+    ],
+    ids=["an error of uvloop", "an error of its own", "a cancellation that nobody asked for", "a call without an end"],
+)
+@pytest.mark.parametrize("method", ["rtt", "connect"])
+async def test_whatever_the_client_does_the_connection_is_made_again(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, method: str, does: Callable[[], Awaitable[None]]
+) -> None:
+    monkeypatch.setattr(nats_connection, "LOOK_S", 0.2)
+    ended = asyncio.Event()
+
+    async def fails(*_: object, **__: object) -> None:
+        if not ended.is_set():
+            await does()
+        raise nats.errors.ConnectionClosedError
+
+    async with connected(nats_server) as engine:
+        connection, before = engine.connection, engine.connection._client
+        assert before is not None
+        with capture_logs() as logs, monkeypatch.context() as patch:
+            patch.setattr(Client, method, fails)
+            if method == "connect":
+                connection._drop(before, "it does not answer")
+            await until(lambda: any(each["event"] == "nats_client_failed" for each in logs))
+            ended.set()
+        await until(lambda: connection.is_up and connection._client is not before)
+        assert await engine.log.last("a.tail") == 0

@@ -9,7 +9,9 @@
 4. With ``tls://`` nothing is said to a server that offers no TLS.
 5. nats-py loses cancellations: ``_flush_pending`` takes them as an end like another, and so does ``wait_for`` of Python
    3.11 if the answer comes at the same moment. They are raised again, else whoever cancels waits for ever.
-6. A right that a user lacks is no answer: NATS drops what was sent, and says so beside. Who waits in vain is told that.
+6. Whatever nats-py brings about, an error that is none of its own or a wait that does not end, the connection is made
+   again: each look at it is a task of its own, which is left behind if it is not over in time.
+7. A right that a user lacks is no answer: NATS drops what was sent, and says so beside. Who waits in vain is told that.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import nats.errors
+import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -36,8 +39,13 @@ REQUEST_S = 2.0
 PING_EVERY_S = 1.0
 PING_WAIT_S = 2.0
 RETRY_S = 0.25
+LOOK_S = 30.0
+"""Within which a look is over, whatever its servers do (rule 6)."""
 RIGHT_LACKS = "permissions violation"
 _NEVER_S = 10**6
+
+log = structlog.get_logger(__name__)
+
 _FAILURES = (nats.errors.Error, OSError, TimeoutError, ValueError)  # ValueError: what came is no JSON
 
 
@@ -79,6 +87,7 @@ class Connection:
         self._inboxes: set[Inbox] = set()
         self._lost = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._look: asyncio.Task[None] | None = None
         self._ends: set[asyncio.Task[None]] = set()
 
     @property
@@ -182,6 +191,8 @@ class Connection:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._look is not None:
+            await asyncio.wait([self._look], timeout=REQUEST_S)
         if self._client is not None:
             self._drop(self._client, "it was closed")
         await asyncio.gather(*self._ends, return_exceptions=True)
@@ -215,6 +226,9 @@ class Connection:
             except BaseException:
                 self._end(client)
                 raise
+            if self._client is not None:  # this look was left behind (rule 6)
+                self._end(client)
+                return
             client.is_up = True
             client.when_closed = functools.partial(self._drop, client, "the connection was lost")
             self._client = client
@@ -224,21 +238,33 @@ class Connection:
 
     async def _keep(self) -> None:
         while True:
-            wait_s = PING_EVERY_S
-            if self._client is None:
-                try:
-                    await self._connect()
-                except EngineAway:
-                    wait_s = RETRY_S
-                except OperatorError:  # a password that is being changed there
-                    pass
-            else:
-                await self._ping(self._client)
+            wait_s = PING_EVERY_S if await self._looked_after() else RETRY_S
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._lost.wait()
-            if self._lost.is_set():
-                self._lost.clear()
+            self._lost.clear()
+
+    async def _looked_after(self) -> bool:
+        """Connect, or ask whether the server is there; return False if it is to be tried again soon (rule 6)."""
+        client = self._client
+        work = self._connect() if client is None else self._ping(client)
+        self._look = task = asyncio.create_task(work, name="nats look")
+        try:
+            await asyncio.wait([task], timeout=LOOK_S)
+        finally:
+            if not task.done():
+                task.cancel()
+                task.add_done_callback(_heard)
+        error: BaseException | None = TimeoutError("a call of nats-py does not return")
+        if task.done():
+            error = asyncio.CancelledError("a call of nats-py") if task.cancelled() else task.exception()
+        if error is None or isinstance(error, OperatorError):
+            return True  # a password that is being changed there is tried less often
+        if not isinstance(error, EngineAway):
+            log.error("nats_client_failed", exc_info=error)
+            if client is not None:
+                self._drop(client, words_of(error))
+        return False
 
     async def _ping(self, client: _Client) -> None:
         heard = client.stats["in_msgs"]
@@ -292,7 +318,7 @@ class _Client(Client):
         return self._server_info
 
     def complaint_of(self, subject: str) -> str:
-        """Return what the server said last, where it is why nothing is answered to this subject (rule 6)."""
+        """Return what the server said last, where it is why nothing is answered to this subject (rule 7)."""
         said = self.complaint.lower()
         if RIGHT_LACKS not in said or not (subject.lower() in said or self._inbox_prefix.decode().lower() in said):
             return ""
@@ -345,6 +371,11 @@ def _cancellations_kept() -> Iterator[None]:
     finally:
         if task.cancelling() > before:
             raise asyncio.CancelledError
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 def words_of(error: BaseException) -> str:
