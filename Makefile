@@ -7,7 +7,7 @@
 #   make profile where its CPU goes at 1,000 legs: a flame graph in build/
 #   make faults  kill it, freeze it, break its disk, and listen to what is left; under ten minutes
 #   make faults-long  the same with 200 kills and every k-th call of the system
-#   make faults-cluster  three nodes with real servers, 60 kills of nodes and of NATS; an hour and more
+#   make faults-cluster  three nodes with real servers, 60 kills of nodes and of NATS; twenty minutes
 #   make hostile attack it at every bound while another app records; under five minutes
 #   make lint    what CI checks besides the tests
 #   make package build sdist and wheel, and run the demo from the wheel, outside of this folder

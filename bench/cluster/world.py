@@ -409,10 +409,11 @@ class World:
     def _check(self) -> None:
         if not self._is_settled():
             entries = [decode_owned(entry.value) for entry in self.core.entries(PREFIX).values()]
-            parts = [folder for folder in self.store.folders if folder.startswith(FOLDER)]
+            parts = {name: [*each] for name, each in self.store.folders.items() if name.startswith(FOLDER)}
             self._fault(
                 f"not settled: {len(entries)} entries {[(each.session_id, each.node) for each in entries[:3]]}, "
-                f"{len(parts)} parts, {[(node.name, node.is_up, len(node.calls)) for node in self.nodes.values()]}"
+                f"{len(parts)} parts {[*parts.items()][:3]}, "
+                f"{[(node.name, node.is_up, len(node.calls)) for node in self.nodes.values()]}"
             )
         files: defaultdict[str, list[bytes]] = defaultdict(list)
         for name, content in self.store.folders.get(FILES, {}).items():

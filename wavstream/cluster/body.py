@@ -4,7 +4,8 @@
    what the bucket has of a node that was fenced is never more than whoever took the session has read.
 2. The oldest goes first, a few at a time; what fails is tried again, ever more slowly, for as long as it is needed.
 3. A segment leaves the bucket when no recording needs it any more: the file of each is in the bucket, or there will be
-   none, or it was erased. The last to go are those of a session that is over (``clear``), before its entry.
+   none, or it was erased. The last to go are those of a session that is over (``clear``), before its entry, and not
+   while one is on its way: once the entry is gone, nobody looks for what a node that dies has left.
 4. Once all that earlier owners of a session had is in the bucket, its entry says so: their tails are read no more.
 """
 
@@ -80,6 +81,8 @@ class Body:
         self._kept: dict[str, _Kept] = {}
         self._doomed: dict[str, None] = {}
         """Keys of objects that are to go, oldest first."""
+        self._on_their_way: set[str] = set()
+        """Keys of objects that are being put."""
         self._may_have_more: set[str] = set()
         """Sessions of which earlier processes or owners may have put something that is not known here."""
         self._failures = 0
@@ -148,6 +151,8 @@ class Body:
     async def clear(self, session_id: str) -> bool:
         """Delete all that the bucket has of a session that is over (rule 3); return False if it is to be done later."""
         prefix = folder_of(session_id)
+        if any(key.startswith(prefix) for key in self._on_their_way):
+            return False
         doomed = [key for key in self._doomed if key.startswith(prefix)]
         if session_id not in self._may_have_more and not doomed:
             return True
@@ -225,6 +230,7 @@ class Body:
             return
         stored = Stored(journal.key, segment, owned.epoch, *numbers)
         key, path = folder_of(journal.session_id) + stored.name, segment_path(self._folder, journal.key, segment)
+        self._on_their_way.add(key)
         try:
             await self._store.put(key, path, attributes={"Content-Type": "application/octet-stream"}, is_checked=False)
             size_bytes = (await asyncio.to_thread(path.stat)).st_size
@@ -232,6 +238,11 @@ class Body:
             kept.sealed.pop(segment, None)
             self._doomed[key] = None
             return
+        except BaseException:  # it may be there none the less
+            self._may_have_more.add(journal.session_id)
+            raise
+        finally:
+            self._on_their_way.discard(key)
         self.uploaded += 1
         self.uploaded_bytes += size_bytes
         kept.sealed.pop(segment, None)

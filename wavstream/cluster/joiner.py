@@ -44,7 +44,7 @@ from wavstream.storage.object_store import ObjectStore
 RETRY_S = 0.25
 AT_ONCE = 8
 """Sessions whose journals are fetched and written beside each other."""
-TAILS_AT_ONCE = 4
+TAILS_AT_ONCE = 8
 """Tails that are read beside each other: the first sessions go on while those of the last are read."""
 STORE_SOON_S = 0.5
 """How long a bucket may take to list a session the first time: legs wait for it, and mostly the tail has all."""

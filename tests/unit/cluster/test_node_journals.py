@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -344,6 +345,51 @@ async def test_a_bucket_that_is_away_is_tried_again_and_nothing_else_waits(
         assert (a.body.waiting, a.body.is_failing) == (0, False)
         # The two go at the same time, in whatever order.
         assert sorted(key.rpartition("/")[2].partition(".")[0] for key in engine.store.puts) == ["k-000001", "k-000002"]
+
+
+async def test_a_session_is_not_over_while_a_part_of_it_is_on_its_way_to_the_bucket(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a:
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        await a.write(journal, 2)
+        await a.body.look()  # sealed from here on
+        engine.store.gate = asyncio.Event()
+        await a.write(journal, 2, first_us=10)
+        looking = asyncio.create_task(a.body.look())
+        await engine.store.waiting.wait()
+        a.leases.finish("recording of k")
+        a.leases.stored("recording of k")
+        assert not await a.body.clear(SESSION)
+        engine.store.gate.set()
+        await looking
+        await a.body.look()
+        assert await a.body.clear(SESSION)
+        assert not engine.store.objects
+
+
+async def test_a_part_whose_answer_was_lost_is_looked_for_when_the_session_is_over(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a:
+        await a.owners.claim(SESSION, "default")
+        journal = a.journal()
+        await a.write(journal, 2)
+        await a.body.look()
+        await a.write(journal, 2, first_us=10)
+        put = engine.store.put
+
+        async def answer_is_lost(key: str, source: Path | bytes, **more: Any) -> str | None:
+            await put(key, source, **more)
+            raise StoreError("the answer was lost")
+
+        engine.store.put = answer_is_lost  # type: ignore[method-assign]
+        await a.body.look()
+        assert engine.store.objects
+        a.leases.finish("recording of k")
+        a.leases.stored("recording of k")
+        await a.body.look()
+        assert await a.body.clear(SESSION)
+        assert not engine.store.objects
 
 
 async def test_parts_of_a_journal_leave_the_bucket_when_the_recording_is_erased(tmp_path: Path) -> None:
