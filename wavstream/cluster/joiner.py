@@ -122,16 +122,22 @@ class Joiner:
         """Write the journals of sessions that are this node's now into its folder; tell of each when it is there.
 
         ``store_wait_s``: how long the bucket may take to say what it has; without that the tail has to be enough.
-        Raise EngineAway, StoreError, OSError; then try again.
+        Raise StoreError, OSError; then try again. While the engine is away that is done here.
         """
         lists = await asyncio.gather(*(self._list(owned, store_wait_s) for owned in taken))
         tails = self._tails_of(taken, from_begin=None in lists)
         at_once, reading = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(TAILS_AT_ONCE)
 
         async def read(tail: _Tail) -> _Tail:
-            async with reading:
-                await self._read_tail(tail)
-            return tail
+            while True:
+                try:
+                    async with reading:
+                        await self._read_tail(tail)
+                except EngineAway:  # an answer that was lost: the others do not wait for this tail, nor it for them
+                    tail.batches.clear()
+                    await asyncio.sleep(RETRY_S)
+                else:
+                    return tail
 
         readings = {(tail.node, tail.shard): asyncio.create_task(read(tail)) for tail in tails}
 
