@@ -182,6 +182,7 @@ class _Round:
         waiting: set[Call] = set()
         longest_s = ask_s = 0.0
         while time.monotonic() < started_s + _BACK_S:
+            are_open = self._sender.open(legs)  # asked first: whoever dials again until the next question is struck
             spoken = self._sender.spoken(legs)
             again = {name for name, each in spoken.items() if len(each.opened_s) > before[name]}
             for call in self._calls:
@@ -200,7 +201,7 @@ class _Round:
                     spoken[name].opened_s[-1] - spoken[name].took_s[-1] for name in call.legs if name in again
                 )
                 longest_s = max(longest_s, self._note_resumed(call, fault, dialed_s))
-            if time.monotonic() > started_s + _BROKEN_S and self._sender.open(legs) and not waiting:
+            if time.monotonic() > started_s + _BROKEN_S and are_open and not waiting:
                 break
             await asyncio.sleep(_EVERY_S)
         else:

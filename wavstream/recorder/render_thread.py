@@ -17,8 +17,9 @@
    the next turn. Who is next is decided here alone, and there are as many helpers as other cores: none on one core.
 6. A recording is in one turn at a time. What it is asked for while a helper has it waits for that turn to end, so its
    bytes are those of one thread. One that is listened to is folded here, as what its listeners hear is handed on here.
-7. What is behind waits while many sessions are brought back (``hold_backlog``): folding what they had said before would
-   keep the event loop from recording what they say now. The journals have it, so it only comes later.
+7. What is behind waits while many sessions are brought back (``hold_backlog``), also where it is due as a live call:
+   folding what they had said before would keep the event loop from recording what they say now. The journals have it,
+   so it only comes later.
 
 A fold that goes wrong is left as it is. What the disk refuses is tried again with the next turn. An error of ours stays
 on the job, for whoever ends the recording.
@@ -185,7 +186,15 @@ class RenderThread:
             self._note_due()
             self._wake.notify()
 
+    @property
+    def _held_s(self) -> float:
+        """For how long what is behind has still to wait (rule 7)."""
+        return max(0.0, self._backlog_from_s - self._clock()) if self._backlog_from_s else 0.0
+
     def _enqueue(self, turn: _Turn) -> None:
+        is_behind = self._queue.priority_of(turn.key) == Priority.BACKLOG
+        if is_behind and turn.priority is Priority.DUE and self._held_s:
+            return  # rule 7
         self._queue.put(turn, app_id=turn.app_id, key=turn.key, priority=turn.priority)
 
     def _note_due(self) -> None:
@@ -212,15 +221,15 @@ class RenderThread:
         """Return the next turn of this thread, after those that go to helpers; None: there is nothing more to do."""
         with self._wake:
             while True:
-                held_s = self._backlog_from_s - self._clock() if self._backlog_from_s else 0.0
-                turn = self._queue.take(below=1 if self._is_stopping else Priority.BACKLOG if held_s > 0 else None)
+                held_s = self._held_s
+                turn = self._queue.take(below=1 if self._is_stopping else Priority.BACKLOG if held_s else None)
                 self._note_due()
                 if turn is None:
                     if self._is_stopping and not self._away:
                         self._is_over = True
                         self._handed_over.notify_all()
                         return None
-                    self._wake.wait(held_s if held_s > 0 and self._queue else None)
+                    self._wake.wait(held_s if held_s and self._queue else None)
                 elif turn.job in self._away:
                     self._away[turn.job].append(turn)
                 elif self._free_helpers and turn.is_fold and turn.job is not None and turn.job.is_mostly_encoding:

@@ -61,6 +61,11 @@ class FairQueue(Generic[T]):
             del apps[app_id]
         return item
 
+    def priority_of(self, key: Hashable) -> int | None:
+        """Return at which priority a key waits; None: it does not."""
+        place = self._places.get(key)
+        return None if place is None else place[0]
+
     def discard(self, key: Hashable) -> None:
         """Let it wait no more, if it does."""
         place = self._places.pop(key, None)

@@ -120,6 +120,7 @@ class Flood:
 
     def wait(self, expected: int, release: threading.Event) -> list[str]:
         self.expected = expected
+        self.done.clear()
         release.set()
         assert self.done.wait(30)
         return self.turns[:expected]
@@ -189,6 +190,21 @@ async def test_a_turn_ends_with_its_time_and_the_rest_is_behind(counted: RenderT
     counted.fold(Job(flood, "A", "last"), Priority.DUE)
 
     assert flood.wait(24, release) == [*["long"] * 10, *["slow"] * 2, "last", *["long"] * 10, "slow"]
+
+
+async def test_a_live_call_that_is_behind_waits_too_while_that_is_held_and_its_stop_does_not(
+    counted: RenderThread, flood: Flood
+) -> None:
+    release = held(counted)
+    counted.hold_backlog(600)
+    behind = Job(flood, "shop", "behind")
+    counted.fold(behind, Priority.BACKLOG)
+    counted.fold_all((behind, Job(flood, "shop", "on time")), Priority.DUE)
+    assert flood.wait(1, release) == ["on time"]
+    release = held(counted)
+    stopped = counted.fold_to_end(behind)
+    assert flood.wait(2, release) == ["on time", "behind"]
+    await stopped
 
 
 async def test_stops_of_one_app_leave_each_fourth_turn_to_the_live_calls_of_another(
