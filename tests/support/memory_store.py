@@ -28,7 +28,7 @@ class MemoryStore(ObjectStore):
         self.refuses_keys: set[str] = set()
         """What is never taken."""
         self.loses_answers = False
-        """Whether recordings' files that are put are there, and whoever put them hears that it failed."""
+        """Whether files of recordings and parts of journals are there, and whoever put them hears that it failed."""
         self.goes_away_then = False
         """Whether the store is away from then on."""
         self.gate: asyncio.Event | None = None
@@ -56,7 +56,7 @@ class MemoryStore(ObjectStore):
             raise StoreError(f"{key} is not taken")
         self.objects[key], self.attributes[key] = content, {**attributes}
         self.puts.append(key)
-        if self.loses_answers and key.endswith((".wav", ".mp3")):
+        if self.loses_answers and key.endswith((".wav", ".mp3", ".wsj")):
             self.away = "away" if self.goes_away_then else None
             raise StoreError("the answer was lost")
         return f'"{len(content)}"'

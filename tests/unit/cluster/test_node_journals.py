@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -60,6 +59,14 @@ class Node:
             journal.append(clock_record(first_us + number))
             self.writer.submit([journal])
         await self.leases.flush(journal)
+
+    async def seal_a_part(self) -> None:
+        """Begin the session's journal, and seal a segment of it, which goes to the bucket at the next look."""
+        await self.owners.claim(SESSION, "default")
+        journal = self.journal()
+        await self.write(journal, 2)
+        await self.body.look()
+        await self.write(journal, 2, first_us=10)
 
     def content(self, key: str = "k") -> list[tuple[int, bytes]]:
         return [(each.number, each.payload) for each in batches_from(self.folder, key, 1, 0, max_bytes=1 << 30)]
@@ -350,12 +357,8 @@ async def test_a_bucket_that_is_away_is_tried_again_and_nothing_else_waits(
 async def test_a_session_is_not_over_while_a_part_of_it_is_on_its_way_to_the_bucket(tmp_path: Path) -> None:
     engine = Engine(tmp_path)
     async with engine.node("a", segment_s=0) as a:
-        await a.owners.claim(SESSION, "default")
-        journal = a.journal()
-        await a.write(journal, 2)
-        await a.body.look()  # sealed from here on
+        await a.seal_a_part()
         engine.store.gate = asyncio.Event()
-        await a.write(journal, 2, first_us=10)
         looking = asyncio.create_task(a.body.look())
         await engine.store.waiting.wait()
         a.leases.finish("recording of k")
@@ -371,18 +374,8 @@ async def test_a_session_is_not_over_while_a_part_of_it_is_on_its_way_to_the_buc
 async def test_a_part_whose_answer_was_lost_is_looked_for_when_the_session_is_over(tmp_path: Path) -> None:
     engine = Engine(tmp_path)
     async with engine.node("a", segment_s=0) as a:
-        await a.owners.claim(SESSION, "default")
-        journal = a.journal()
-        await a.write(journal, 2)
-        await a.body.look()
-        await a.write(journal, 2, first_us=10)
-        put = engine.store.put
-
-        async def answer_is_lost(key: str, source: Path | bytes, **more: Any) -> str | None:
-            await put(key, source, **more)
-            raise StoreError("the answer was lost")
-
-        engine.store.put = answer_is_lost  # type: ignore[method-assign]
+        await a.seal_a_part()
+        engine.store.loses_answers = True
         await a.body.look()
         assert engine.store.objects
         a.leases.finish("recording of k")
