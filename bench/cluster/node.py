@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -41,6 +41,7 @@ from wavstream.cluster.ownership import hash_of, shard_of
 from wavstream.cluster.take_over import TakeOvers
 from wavstream.errors import DependencyError, StoreError, TakenElsewhere
 from wavstream.journal.journal import Journal
+from wavstream.journal.outline import OutlinedJournal
 from wavstream.journal.raw_batches import raw_batches
 from wavstream.journal.records import RECORD, RecordKind
 from wavstream.journal.segment_reader import read_header_of
@@ -192,13 +193,27 @@ class _Leases:
 
 
 class _Sessions:
-    """What take-overs ask of ``Sessions``: there is nothing to defer, legs wait at ``Node.accept``."""
+    """What take-overs ask of ``Sessions``: legs of a session wait from ``defer`` to ``let_in``."""
+
+    def __init__(self) -> None:
+        self.deferred: dict[str, asyncio.Event] = {}
 
     def __iter__(self) -> Iterator[Any]:
         return iter(())
 
-    def defer(self, _app_id: str, _session_id: str) -> None:
-        """Do nothing."""
+    def defer(self, _app_id: str, session_id: str) -> None:
+        """Have them wait."""
+        self.deferred.setdefault(session_id, asyncio.Event())
+
+    def let_in(self, session_id: str) -> None:
+        """Have them wait no more."""
+        if (deferred := self.deferred.pop(session_id, None)) is not None:
+            deferred.set()
+
+    async def settled(self, session_id: str) -> None:
+        """Return when they may go on."""
+        if (deferred := self.deferred.get(session_id)) is not None:
+            await deferred.wait()
 
 
 class _Rows:
@@ -231,6 +246,9 @@ class Node:
         self.is_up = False
         self.up_since_s = 0.0
         self.leases = _Leases()
+        self._sessions = _Sessions()
+        self._joining: dict[str, asyncio.Event] = {}
+        """By journal: set when what was before our part of it is in the folder."""
         self._kept: set[str] = set()
         """Sessions of which what is here is a recording of its own (rule 6)."""
         self.ending: dict[str, Call] = {}
@@ -280,7 +298,7 @@ class Node:
             owners=self.owners,
         )
         parts: Any = self
-        sessions: Any = _Sessions()
+        sessions: Any = self._sessions
         self.take_overs = TakeOvers(
             node=name,
             owners=self.owners,
@@ -402,7 +420,7 @@ class Node:
 
     async def _take_leg(self, leg: Leg) -> Call:
         session_id = leg.session_id
-        await self.take_overs.settled(session_id)
+        await self._sessions.settled(session_id)
         if self.world.is_over(session_id) or not self.owners.is_own(session_id):
             raise Refused
         call = self.calls.get(session_id)
@@ -514,6 +532,8 @@ class Node:
         call.visit()
         if self.copier.copied_through(journal.key) >= journal.next_number - 1 and self._is_ours(call):
             self.world.stop_acknowledged(call.session_id)
+        if (joining := self._joining.get(journal.key)) is not None:
+            await joining.wait()
         told = self._read(journal.key, journal.loop_segment)
         if not await self._save(call, "started") or not await self._save(call, "completed"):
             return
@@ -547,9 +567,21 @@ class Node:
         """Return which segments up to this one are here, without a look at all the others of the folder."""
         return [each for each in range(1, last + 1) if segment_path(self.folder, key, each).exists()]
 
-    async def take_in(self, _app_id: str, session_id: str, keys: Sequence[str], taken: Taken) -> None:
+    async def go_on(self, journals: Iterable[OutlinedJournal], _rows: object, taken: Taken) -> frozenset[str]:
+        """Go on with a session before its journals are joined; ``Recovery.go_on``."""
+        for each in journals:
+            self._joining[each.key] = asyncio.Event()
+            self._go_on_from(each.session_id, each.key, taken, each.outline.last_us, is_stopped=bool(each.outline.told))
+        return frozenset(self._joining.keys() & taken.starts.keys())
+
+    async def take_in(
+        self, _app_id: str, session_id: str, keys: Sequence[str], taken: Taken, *, gone_on: Iterable[str] = ()
+    ) -> None:
         """Go on with a session that was joined into the folder; ``Recovery.take_in``."""
-        self._go_on(session_id, keys, taken)
+        self._go_on(session_id, [key for key in keys if key not in gone_on], taken)
+        for key in gone_on:
+            if (joining := self._joining.pop(key, None)) is not None:
+                joining.set()
         await self._until(lambda: self._settle(session_id, keys, taken.epoch))
 
     async def _settle(self, session_id: str, keys: Sequence[str], epoch: int) -> None:
@@ -561,16 +593,21 @@ class Node:
 
     def let_in(self, session_id: str) -> None:
         """Let in what has waited; ``Recovery.let_in``."""
+        self._sessions.let_in(session_id)
 
     def _go_on(self, session_id: str, keys: Sequence[str], taken: Taken) -> None:
         for key in keys:
-            start, told = taken.starts[key], self._read(key, taken.starts[key].segment)
-            journal = Journal(key=key, app_id=APP, session_id=session_id, segment=start.segment, number=start.batch)
+            told = self._read(key, taken.starts[key].segment)
             heard_us = told.ranges[-1][1] if told.ranges else 0
-            call = self._begin(session_id, journal, heard_us=heard_us)
-            if told.is_stopped:
-                call.is_ended = True
-                self.process.spawn(self._finish(call, is_stopped=True))
+            self._go_on_from(session_id, key, taken, heard_us, is_stopped=told.is_stopped)
+
+    def _go_on_from(self, session_id: str, key: str, taken: Taken, heard_us: int, *, is_stopped: bool) -> None:
+        start = taken.starts[key]
+        journal = Journal(key=key, app_id=APP, session_id=session_id, segment=start.segment, number=start.batch)
+        call = self._begin(session_id, journal, heard_us=heard_us)
+        if is_stopped:
+            call.is_ended = True
+            self.process.spawn(self._finish(call, is_stopped=True))
 
     async def _bring_back(self) -> None:
         """Ask for the sessions of the journals that are here (rule 4)."""

@@ -46,6 +46,7 @@ SHORTER = {
         "dialects/early.py",
         "media/wire.py",
         "sessions/restored.py",
+        "cluster/tailed_journal.py",
     ),
     "A table's repository": (
         "catalog/dead_letters.py",

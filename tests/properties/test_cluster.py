@@ -240,8 +240,9 @@ def test_all_is_delivered_in_order_after_outages_and_a_batch_that_is_left_out_is
 ) -> None:
     assert run(World(OUTAGES, random.Random(4), tmp_path / "right").run()).faults == []
 
-    def careless(batches: list[TailBatch], *, stored_through: int = 0) -> bytes:
-        return pack([each for place, each in enumerate(batches) if place != 1], stored_through=stored_through)
+    def careless(batches: list[TailBatch], *, stored_through: int = 0, outlined_from: int = 0) -> bytes:
+        kept = [each for place, each in enumerate(batches) if place != 1 or each.is_outline]
+        return pack(kept, stored_through=stored_through, outlined_from=outlined_from)
 
     monkeypatch.setattr(tail, "pack", careless)
     faults = run(World(OUTAGES, random.Random(4), tmp_path / "wrong").run()).faults

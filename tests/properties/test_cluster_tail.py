@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.cluster.support import SUBJECT, Shipped, batch
 from wavstream.cluster.engine import WrongSequence
 from wavstream.cluster.joining import Hole, Stored, plan
+from wavstream.cluster.outlines import read_outlines
 from wavstream.cluster.ownership import Held, Owned, Start, hash_of
 from wavstream.cluster.tail import Message
 from wavstream.cluster.tail_message import Contents, Fence, Pieces, TailBatch, unpack
@@ -115,6 +116,27 @@ class World:
                 for each in contents.batches:
                     assert each.number <= self.bucket.get(each.key, -1)
 
+    def check_outlines(self) -> None:
+        """Check that who reads the end of the tail knows all events of each journal that he finds, and its end."""
+        messages = self.shipped.log.subjects[SUBJECT]
+        newest = unpack(messages[-1].payload) if messages else None
+        if newest is None or not newest.outlined_from:
+            return
+        items: list[TailBatch] = []
+        pieces = Pieces()
+        for logged in messages:
+            contents = unpack(logged.payload)
+            if isinstance(contents, Contents) and logged.sequence >= newest.outlined_from:
+                items += [*pieces.whole(contents.batches), *contents.outlines]
+        for session in {*KEYS.values()}:
+            held = Held(epoch=1, node="a", shard=0, is_joined=True), Held(epoch=2, node="b", shard=0)
+            for journal in read_outlines(Owned(session_id=session, app_id=None, held=held), items, ()):
+                last = max(each.number for each in items if each.key == journal.key)
+                assert journal.number == last + 1
+                assert journal.segment > self.written[journal.key][last].segment
+                told = [each.number for each in self.written[journal.key][: last + 1] if each.has_event]
+                assert [each.number for each in journal.outline.told] == told
+
     def settle(self) -> None:
         """Go on until all is sent, now that the engine is well."""
         self.deliver_late()
@@ -152,8 +174,10 @@ def test_a_tail_has_every_batch_once_and_in_order_whatever_the_engine_answers(st
         step(world)
         world.check()
         world.check_marks()
+        world.check_outlines()
     world.settle()
     world.check()
+    world.check_outlines()
 
 
 @st.composite

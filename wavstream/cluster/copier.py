@@ -28,6 +28,7 @@ from wavstream.cluster.ownership import Owned, hash_of, tail_subject
 from wavstream.cluster.tail import Behind, Copied, Room, ShardTail
 from wavstream.cluster.tail_message import TailBatch
 from wavstream.journal.journal import Journal
+from wavstream.journal.outline import Outline
 from wavstream.journal.raw_batches import batches_from
 
 GATHER_S = 0.01
@@ -155,15 +156,25 @@ class Copier:
         self._waiting[journal.key].append((number - 1, then))
         self._loop.call_later(ANSWER_S, self._wait_no_more, journal.key, number - 1, then)
 
-    def goes_on(self, owned: Owned, key: str, app_id: str, *, segment: int, copied: int) -> None:
-        """Note a journal that goes on here in a new epoch: what is behind ``copied`` is only here (``goes_on`` there).
+    def goes_on(
+        self, owned: Owned, key: str, app_id: str, *, segment: int, copied: int, outline: Outline | None = None
+    ) -> None:
+        """Note a journal that goes on here in a new epoch: what is behind ``copied`` is only here.
 
-        ``segment``: in which that begins, or an earlier one.
+        ``segment``: in which that begins, or an earlier one. ``outline``: of all before it; None: there is none.
         """
         start = owned.holder.starts[key]
         self._known[key] = _Known(owned.session_id, app_id, owned.epoch, owned.shard)
         shard = self._shard(owned.shard)
-        shard.tail.goes_on(key, owned.session_id, owned.epoch, segment=segment, number=start.number, copied=copied)
+        shard.tail.goes_on(
+            key,
+            owned.session_id,
+            owned.epoch,
+            segment=segment,
+            number=start.number,
+            copied=copied,
+            outline=Outline() if copied < 0 else outline,
+        )
         shard.woken.set()
 
     def copied_through(self, key: str) -> int:

@@ -9,6 +9,8 @@
    segments that are whole.
 4. A journal that is here already (of before a restart, or of an earlier time with the session) is one more source, as
    long as the last who had the session is this node; else it is put aside: what it has more does not count.
+5. Who goes on first and joins behind (``outline``) has fenced the tail, and read the end of it alone. Then what he
+   writes himself meanwhile lies in the segments from his start on: nothing of those is joined, or touched.
 """
 
 from __future__ import annotations
@@ -16,14 +18,16 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import structlog
 
 from wavstream.cluster.engine import ANSWER_S, EngineAway, Log
 from wavstream.cluster.joining import FOLDER, Joined, JoinedJournal, Stored, folder_of, plan, stored_of
+from wavstream.cluster.outlines import read_outlines
 from wavstream.cluster.ownership import Held, Owned, hash_of, tail_subject
 from wavstream.cluster.tail_message import (
     Contents,
@@ -32,10 +36,11 @@ from wavstream.cluster.tail_message import (
     TailBatch,
     UnknownMessage,
     pack_fence,
-    stored_through_of,
+    told_by,
     unpack,
 )
 from wavstream.errors import StoreError
+from wavstream.journal.outline import OutlinedJournal
 from wavstream.journal.raw_batches import RawBatch, numbers_of, raw_batches
 from wavstream.journal.segment_reader import read_header_of
 from wavstream.journal.segments import SegmentFile, segment_path, segments_of
@@ -45,7 +50,6 @@ RETRY_S = 0.25
 AT_ONCE = 8
 """Sessions whose journals are fetched and written beside each other."""
 TAILS_AT_ONCE = 8
-"""Tails that are read beside each other: the first sessions go on while those of the last are read."""
 STORE_SOON_S = 0.5
 """How long a bucket may take to list a session the first time: legs wait for it, and mostly the tail has all."""
 STORE_WAIT_S = 5.0
@@ -83,22 +87,33 @@ class Found:
                 )
 
 
+@dataclass(frozen=True, slots=True)
+class Outlined:
+    """What a session can go on with before its journals are joined (rule 5)."""
+
+    journals: tuple[OutlinedJournal, ...] = ()
+    """None: they have to be joined first."""
+    tails: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Which part of the tail of each epoch is to be read behind it, as ``note_joined`` takes it."""
+
+
 @dataclass(slots=True)
 class _Tail:
     """What is read of one subject, for some sessions."""
 
     node: str
     shard: int
-    from_begin: bool
+    from_begin: bool = False
     """Rule 2: the bucket does not answer."""
     sessions: set[str] = field(default_factory=set)
-    """Their hashes."""
     to_fence: dict[str, int] = field(default_factory=dict)
     """By hash, of those that nobody has fenced yet: the epoch that begins."""
     fenced: list[Held] = field(default_factory=list)
     """Of the others."""
     batches: list[TailBatch] = field(default_factory=list)
+    """And outlines, where the end of it is read."""
     through: tuple[int, int] = (0, 0)
+    """Which part of it has what is needed: behind one sequence, below another."""
 
 
 class Joiner:
@@ -126,39 +141,46 @@ class Joiner:
         """
         lists = await asyncio.gather(*(self._list(owned, store_wait_s) for owned in taken))
         tails = self._tails_of(taken, from_begin=None in lists)
-        at_once, reading = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(TAILS_AT_ONCE)
-
-        async def read(tail: _Tail) -> _Tail:
-            while True:
-                try:
-                    async with reading:
-                        await self._read_tail(tail)
-                except EngineAway:  # an answer that was lost: the others do not wait for this tail, nor it for them
-                    tail.batches.clear()
-                    await asyncio.sleep(RETRY_S)
-                else:
-                    return tail
-
-        readings = {(tail.node, tail.shard): asyncio.create_task(read(tail)) for tail in tails}
+        at_once = asyncio.Semaphore(AT_ONCE)
 
         async def join_one(owned: Owned, stored: tuple[Stored, ...] | None) -> Found:
-            of_it = sorted({(held.node, held.shard) for held in owned.held[:-1]} & readings.keys())
-            its_tails = [await asyncio.shield(readings[each]) for each in of_it]
+            its_tails = await readings.of(owned)
             async with at_once:
                 found = await self._join_one(owned, stored, its_tails)
             on_joined(found)
             return found
 
-        try:
+        async with _Readings(tails, self._read_tail) as readings:
             results = await asyncio.gather(*map(join_one, taken, lists), return_exceptions=True)
-        finally:
-            for each in readings.values():
-                each.cancel()
-            await asyncio.gather(*readings.values(), return_exceptions=True)
         for result in results:  # when none of them is under way any more: who tries again writes the same files
             if isinstance(result, BaseException):
                 raise result
         return [result for result in results if isinstance(result, Found)]
+
+    async def outline(self, taken: Sequence[Owned], *, on_outlined: Callable[[Owned, Outlined], None]) -> None:
+        """Tell of each session that is this node's now with what it can go on before its journals are joined.
+
+        While the engine is away that is tried again here.
+        """
+        lists = await asyncio.gather(*(self._list(owned, STORE_SOON_S) for owned in taken))
+        tails: dict[tuple[str, int], _Tail] = {}
+        for owned, stored in zip(taken, lists, strict=True):
+            if stored is not None and len(to_fence := owned.to_fence()) == 1:
+                (held,) = to_fence
+                tail = tails.setdefault((held.node, held.shard), _Tail(held.node, held.shard))
+                tail.sessions.add(owned.session_id)
+                tail.to_fence[hash_of(owned.session_id)] = owned.epoch
+
+        async def outline_one(owned: Owned, stored: tuple[Stored, ...] | None) -> None:
+            outlined = Outlined()
+            for tail in await readings.of(owned):
+                if owned.session_id in tail.sessions:
+                    journals = read_outlines(owned, tail.batches, stored or ())
+                    outlined = Outlined(journals, {owned.held[-2].epoch: tail.through})
+            on_outlined(owned, outlined)
+
+        async with _Readings(tails.values(), self._read_end) as readings:
+            await asyncio.gather(*map(outline_one, taken, lists))
 
     # ---- what there is ---------------------------------------------------------------------------------------------
 
@@ -185,7 +207,7 @@ class Joiner:
                 if held not in to_fence and (held.tail_below is None or held.tail_from + 1 >= held.tail_below):
                     continue
                 tail = tails.setdefault((held.node, held.shard), _Tail(held.node, held.shard, from_begin))
-                tail.sessions.add(hash_of(owned.session_id))
+                tail.sessions.add(owned.session_id)
                 if held in to_fence:
                     tail.to_fence[hash_of(owned.session_id)] = owned.epoch
                 else:
@@ -198,22 +220,33 @@ class Joiner:
             after = 0 if tail.from_begin else min(held.tail_from for held in tail.fenced)
             await self._read(subject, tail, after, max(held.tail_below or 0 for held in tail.fenced))
             return
-        told = stored_through_of((await self._log.newest(subject)).payload)
-        fence = Fence(by=self._node, sessions=tail.to_fence, stored_through=told)
+        fence, sequence = await self._fence(subject, tail)
+        await self._read(subject, tail, 0 if tail.from_begin else fence.stored_through, sequence)
+        tail.through = (fence.stored_through, sequence)
+
+    async def _read_end(self, tail: _Tail) -> None:
+        subject = tail_subject(tail.node, tail.shard)
+        fence, sequence = await self._fence(subject, tail)
+        if fence.outlined_from:
+            await self._read(subject, tail, fence.outlined_from - 1, sequence, has_outlines=True)
+        tail.through = (fence.stored_through, sequence)
+
+    async def _fence(self, subject: str, tail: _Tail) -> tuple[Fence, int]:
+        """Fence the sessions of a tail; return the fence, and its sequence. Raise EngineAway."""
+        newest = await self._log.newest(subject)
+        stored_through, outlined_from = told_by(newest.payload)
+        outlined_from = outlined_from or newest.sequence  # the first message tells of none before it
+        fence = Fence(by=self._node, sessions=tail.to_fence, stored_through=stored_through, outlined_from=outlined_from)
         while True:
             try:
                 async with asyncio.timeout(ANSWER_S):
-                    sequence = await self._log.publish(subject, pack_fence(fence), after=None)
+                    return fence, await self._log.publish(subject, pack_fence(fence), after=None)
             except TimeoutError:  # it may be there: one more does no harm
                 continue
             except EngineAway:
                 await asyncio.sleep(RETRY_S)
-            else:
-                break
-        await self._read(subject, tail, 0 if tail.from_begin else told, sequence)
-        tail.through = (told, sequence)
 
-    async def _read(self, subject: str, tail: _Tail, after: int, below: int) -> None:
+    async def _read(self, subject: str, tail: _Tail, after: int, below: int, *, has_outlines: bool = False) -> None:
         pieces = Pieces()
         async for logged in self._log.read(subject, after=after):
             if logged.sequence >= below:
@@ -224,8 +257,10 @@ class Joiner:
                 log.warning("tail_message_unreadable", subject=subject, sequence=logged.sequence, error=str(error))
                 continue
             if isinstance(contents, Contents):
-                wanted = [each for each in contents.batches if hash_of(each.session_id) in tail.sessions]
+                wanted = [each for each in contents.batches if each.session_id in tail.sessions]
                 tail.batches += pieces.whole(wanted)
+                if has_outlines:
+                    tail.batches += (each for each in contents.outlines if each.session_id in tail.sessions)
 
     # ---- one session -----------------------------------------------------------------------------------------------
 
@@ -235,6 +270,9 @@ class Joiner:
         if len(owned.held) > 1 and owned.held[-2].node == self._node:  # rule 4
             keys = {batch.key for batch in batches} | {each.key for each in sources}
             sources += await asyncio.to_thread(local_segments, self._folder, keys, owned.held[-2].epoch)
+        if owned.holder.is_joined:  # rule 5
+            starts = owned.holder.starts
+            sources = [each for each in sources if each.key not in starts or each.segment < starts[each.key].segment]
         joined = plan(owned, sources, batches)
         if stored is None and not _is_all_of(owned, joined):
             raise StoreError(f"the bucket does not answer, and the tail has not all of session {owned.session_id}")
@@ -298,14 +336,48 @@ class Joiner:
                 )
             file.close()
             made[segment] = file.path
+        below = owned.holder.starts[journal.key].segment if journal.key in owned.holder.starts else None
         for segment in segments_of(self._folder, journal.key):
-            if segment not in made:  # what it has does not count
+            if segment not in made and (below is None or segment < below):  # what it has does not count
                 segment_path(self._folder, journal.key, segment).unlink(missing_ok=True)
         for segment in segments:
             target = segment_path(self._folder, journal.key, segment)
             if made[segment] != target:
                 os.replace(made[segment], target)
         return app_id
+
+
+class _Readings:
+    """Tails that are being read: the first sessions go on while those of the last are read."""
+
+    def __init__(self, tails: Iterable[_Tail], read: Callable[[_Tail], Awaitable[None]]) -> None:
+        self._at_once = asyncio.Semaphore(TAILS_AT_ONCE)
+        self._read = read
+        self._tasks = {(tail.node, tail.shard): asyncio.create_task(self._run(tail)) for tail in tails}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def of(self, owned: Owned) -> list[_Tail]:
+        """Return those that have something of a session, when they have been read."""
+        of_it = sorted({(held.node, held.shard) for held in owned.held[:-1]} & self._tasks.keys())
+        return [await asyncio.shield(self._tasks[each]) for each in of_it]
+
+    async def _run(self, tail: _Tail) -> _Tail:
+        while True:
+            try:
+                async with self._at_once:
+                    await self._read(tail)
+            except EngineAway:  # an answer that was lost: the others do not wait for this tail, nor it for them
+                tail.batches.clear()
+                await asyncio.sleep(RETRY_S)
+            else:
+                return tail
 
 
 def _is_all_of(owned: Owned, joined: Joined) -> bool:

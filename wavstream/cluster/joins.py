@@ -9,6 +9,8 @@ square of them.
 2. Nobody waits for others longer than ``JOIN_S``: a bucket that does not answer holds up those alone who had asked.
 3. A join that fails is tried again for ever, each session by itself from then on: one that fails holds up none, and
    only one that fails by itself waits for the bucket.
+4. Where sessions go on by their outlines, they are joined behind: once none has asked for its outline for ``BEHIND_S``,
+   so that joining what was said keeps nobody from recording what is said.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from collections.abc import Sequence
 
 import structlog
 
-from wavstream.cluster.joiner import STORE_SOON_S, STORE_WAIT_S, Found, Joiner
+from wavstream.cluster.joiner import STORE_SOON_S, STORE_WAIT_S, Found, Joiner, Outlined
 from wavstream.cluster.ownership import Owned
 from wavstream.errors import DependencyError
 
 GATHER_S = 0.02
 JOIN_S = 0.5
+BEHIND_S = 1.0
 RETRY_S = 0.5
 
 log = structlog.get_logger(__name__)
@@ -36,6 +39,9 @@ class Joins:
 
     def __init__(self, joiner: Joiner) -> None:
         self._joiner = joiner
+        self._to_outline: list[tuple[Owned, asyncio.Future[Outlined]]] = []
+        self._outlined_s = -BEHIND_S
+        """When the last outline was asked for."""
         self._asked: list[_Asked] = []
         self._next: asyncio.TimerHandle | None = None
         """The join of those that have asked."""
@@ -52,6 +58,23 @@ class Joins:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def outline(self, ours: Owned) -> Outlined:
+        """Return with what a session that is this node's now can go on before it is joined."""
+        loop = asyncio.get_running_loop()
+        outlined: asyncio.Future[Outlined] = loop.create_future()
+        self._to_outline.append((ours, outlined))
+        self._outlined_s = loop.time()
+        if len(self._to_outline) == 1:
+            loop.call_later(GATHER_S, self._outline_all)
+        return await outlined
+
+    async def join_behind(self, ours: Owned) -> Found:
+        """Return what ``join`` does, when nobody waits for an outline any more (rule 4)."""
+        loop = asyncio.get_running_loop()
+        while (left_s := self._outlined_s + BEHIND_S - loop.time()) > 0:  # noqa: ASYNC110 - a moment, not an event
+            await asyncio.sleep(left_s)
+        return await self.join(ours)
+
     async def join(self, ours: Owned) -> Found:
         """Return what there is of a session that is this node's now, once it lies in its folder."""
         loop = asyncio.get_running_loop()
@@ -60,6 +83,26 @@ class Joins:
         if self._next is None:
             self._next = loop.call_at(max(loop.time() + GATHER_S, self._not_before_s), self._begin)
         return await found
+
+    def _outline_all(self) -> None:
+        asked, self._to_outline = self._to_outline, []
+        task = asyncio.create_task(self._outline(asked), name="outline journals")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _outline(self, asked: Sequence[tuple[Owned, asyncio.Future[Outlined]]]) -> None:
+        futures = {ours.session_id: future for ours, future in asked}
+
+        def outlined(ours: Owned, found: Outlined) -> None:
+            if not (future := futures[ours.session_id]).done():
+                future.set_result(found)
+
+        try:
+            await self._joiner.outline([ours for ours, _ in asked], on_outlined=outlined)
+        except Exception as error:  # noqa: BLE001 - who asked is told
+            for future in futures.values():
+                if not future.done():
+                    future.set_exception(error)
 
     def _begin(self) -> None:
         asked, self._asked, self._next = self._asked, [], None

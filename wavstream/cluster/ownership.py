@@ -80,6 +80,8 @@ class Owned(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_fence(self) -> tuple[Held, ...]:
         """Return those before the present holder whose tails are still to be fenced (rule 3)."""
+        if self.holder.is_joined:
+            return ()
         open_ones: list[Held] = []
         for held in reversed(self.held[:-1]):
             open_ones.append(held)

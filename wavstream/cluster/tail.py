@@ -23,10 +23,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from wavstream.cluster.engine import Logged
+from wavstream.cluster.outlines import ShardOutlines
 from wavstream.cluster.ownership import hash_of
 from wavstream.cluster.tail_message import (
     Fence,
@@ -36,8 +37,10 @@ from wavstream.cluster.tail_message import (
     item_bytes,
     pack,
     room_of,
-    stored_through_of,
+    told_by,
 )
+from wavstream.cluster.tailed_journal import TailedJournal
+from wavstream.journal.outline import Outline
 
 
 class Message(NamedTuple):
@@ -88,48 +91,6 @@ class Room:
         return self.taken_bytes > self.limit_bytes // 2
 
 
-@dataclass(slots=True)
-class _Unsealed:
-    """A segment of which the subject has something that the bucket has not."""
-
-    segment: int
-    first: int
-    """The sequence of the first message that has something of it."""
-    last: int
-    """The number of the last batch of it."""
-
-
-@dataclass(slots=True)
-class _Tailed:
-    """A journal, as far as the tail knows it. What comes is counted by the numbers of batches, the last of each."""
-
-    session_hash: str
-    epoch: int
-    newest: int
-    """Written to the local journal, or kept here (rule 8)."""
-    kept: int
-    """In the queue or behind it, or in the bucket."""
-    acked: int
-    """Taken by the log."""
-    stored: int
-    """In the bucket, with all before it."""
-    gaps: list[int] = field(default_factory=list)
-    """Where what could not be read back begins: copied is what is before it, until the bucket has more (rule 6)."""
-    segment: int = 1
-    """In which the first batch behind ``kept`` lies, or a later one, where it is behind."""
-    unsealed: deque[_Unsealed] = field(default_factory=deque)
-    """Segments that the bucket has not."""
-
-    @property
-    def is_behind(self) -> bool:
-        return self.kept < self.newest
-
-    @property
-    def copied(self) -> int:
-        through = min(self.acked, self.gaps[0] - 1) if self.gaps else self.acked
-        return max(through, self.stored)
-
-
 class ShardTail:
     """One shard's queue. Used by one thread; the shell publishes what it gives."""
 
@@ -138,7 +99,7 @@ class ShardTail:
         self._room = room
         self._message_bytes = room_of(max_payload_bytes)
         self._queue: deque[TailBatch] = deque()
-        self._journals: dict[str, _Tailed] = {}
+        self._journals: dict[str, TailedJournal] = {}
         self._flying: list[TailBatch] = []
         """What the message has."""
         self._message: Message | None = None
@@ -147,6 +108,7 @@ class ShardTail:
         self._after = 0
         self._stored_through = 0
         self._is_stored_stale = False
+        self._outlines = ShardOutlines()
         self._needed: dict[str, int] = {}
         """By hash of a lost session, or "" for earlier processes: the first message that may be needed (rule 5)."""
         self._is_begun = False
@@ -179,6 +141,7 @@ class ShardTail:
         if journal is None or journal.epoch < batch.epoch:
             before = batch.number - 1
             journal = self._begin(batch.key, batch.session_id, batch.epoch, newest=before, copied=before)
+            self._outlines.begin(batch.key, None if batch.number else Outline())
         elif batch.number <= journal.newest or batch.epoch < journal.epoch:
             return True  # rule 7
         was_behind, has_room = journal.is_behind, self._has_room(batch)
@@ -191,14 +154,17 @@ class ShardTail:
             journal.segment = batch.segment  # rule 4
         return True
 
-    def goes_on(self, key: str, session_id: str, epoch: int, *, segment: int, number: int, copied: int) -> None:
+    def goes_on(
+        self, key: str, session_id: str, epoch: int, *, segment: int, number: int, copied: int, outline: Outline | None
+    ) -> None:
         """Note a journal that goes on here in a new epoch, and what of it is nowhere but here.
 
         ``number``: of its next batch. ``copied``: of the last one that the bucket or an earlier tail has; what is
-        behind it is read back, from ``segment`` on, with the new epoch.
+        behind it is read back, from ``segment`` on, with the new epoch. ``outline``: of what is not read back.
         """
         journal = self._begin(key, session_id, epoch, newest=number - 1, copied=min(copied, number - 1))
         journal.segment = segment
+        self._outlines.begin(key, outline)
 
     def replicated_through(self, key: str) -> int:
         """Return the number of the last batch up to which a journal is copied (rule 6); -1: none is."""
@@ -210,17 +176,13 @@ class ShardTail:
         journal = self._journals.get(key)
         if journal is None:
             return None
-        while journal.unsealed and journal.unsealed[0].last <= number:  # rule 8
-            journal.unsealed.popleft()
-            self._is_stored_stale = True
-        before, journal.stored = journal.copied, max(journal.stored, number)
-        journal.gaps = [gap for gap in journal.gaps if gap > number]
-        if journal.kept < number:
-            journal.kept, journal.segment = min(number, journal.newest), max(segment, journal.segment)
+        before = journal.copied
+        self._is_stored_stale |= journal.note_stored(segment, number)
         return Copied(key, journal.copied) if journal.copied > before else None
 
     def closed(self, key: str) -> None:
         """Forget a journal that nobody needs any more: its recordings' files are in the bucket."""
+        self._outlines.forget(key)
         if self._journals.pop(key, None) is not None:
             self._is_stored_stale = True
 
@@ -229,6 +191,7 @@ class ShardTail:
         for key, journal in tuple(self._journals.items()):
             if journal.epoch < epoch and journal.session_hash == session_hash:
                 del self._journals[key]
+                self._outlines.forget(key)
                 if journal.unsealed:
                     first = journal.unsealed[0].first
                     self._needed[session_hash] = min(first, self._needed.get(session_hash, first))  # rule 5
@@ -248,28 +211,28 @@ class ShardTail:
         if self._is_sent or self.is_refused:
             return None
         if self._message is None:
-            self._flying = self._take()
+            self._flying, room_bytes = self._take()
             if not self._flying:
                 return None
-            self._message = Message(pack(self._flying, stored_through=self._count_stored()), self._after)
+            items = [*self._flying, *self._outlines.due(self._flying, room_bytes)]
+            stored_through, outlined_from = self._count_stored(), self._outlines.told_from
+            payload = pack(items, stored_through=stored_through, outlined_from=outlined_from)
+            self._message = Message(payload, self._after)
         self._is_sent = True
         return self._message
 
     def acked(self, sequence: int) -> list[Copied]:
         """Note that the message was taken, with its sequence; return which journals that has copied further."""
         self._after, self._message, self._is_sent = sequence, None, False
+        self._outlines.acked(self._flying, sequence)
         copied: dict[str, int] = {}
         for batch in self._flying:
             self._room.taken_bytes -= item_bytes(batch)
             journal = self._current(batch)
             if journal is None:
                 continue
-            if batch.number > journal.stored:
-                if not journal.unsealed or journal.unsealed[-1].segment < batch.segment:
-                    journal.unsealed.append(_Unsealed(batch.segment, sequence, batch.number))
-                journal.unsealed[-1].last = batch.number
+            journal.note_acked(batch, sequence)
             if not batch.missing:
-                journal.acked = batch.number
                 copied[batch.key] = journal.copied
         self._flying = []
         return [Copied(*each) for each in copied.items()]
@@ -294,9 +257,8 @@ class ShardTail:
             if self._message is not None and logged.payload == self._message.payload:
                 copied = self.acked(logged.sequence)
                 continue
-            told = stored_through_of(logged.payload)
             if not self._is_begun:
-                self._stored_through = max(self._stored_through, told)
+                self._stored_through = max(self._stored_through, told_by(logged.payload)[0])
             if (fence := fence_in(logged.payload)) is not None:
                 fences.append(fence)
                 for session_hash, epoch in fence.sessions.items():
@@ -346,10 +308,10 @@ class ShardTail:
             journal.gaps.append(journal.kept + 1)
             journal.kept = journal.newest
 
-    def _begin(self, key: str, session_id: str, epoch: int, *, newest: int, copied: int) -> _Tailed:
+    def _begin(self, key: str, session_id: str, epoch: int, *, newest: int, copied: int) -> TailedJournal:
         """Return a journal that begins here, or goes on in a new epoch: what this subject has of it stays needed."""
         earlier = self._journals.get(key)
-        journal = _Tailed(hash_of(session_id), epoch, newest=newest, kept=copied, acked=copied, stored=copied)
+        journal = TailedJournal(hash_of(session_id), epoch, newest=newest, kept=copied, acked=copied, stored=copied)
         if earlier is not None:
             journal.unsealed = earlier.unsealed
         self._journals[key] = journal
@@ -359,17 +321,18 @@ class ShardTail:
         taken = self._room.taken_bytes
         return not taken or taken + item_bytes(batch) <= self._room.limit_bytes
 
-    def _keep(self, journal: _Tailed, batch: TailBatch) -> None:
+    def _keep(self, journal: TailedJournal, batch: TailBatch) -> None:
         journal.kept = batch.number
+        self._outlines.learn(batch)
         self._queue.append(batch)
         self._room.taken_bytes += item_bytes(batch)
 
-    def _current(self, batch: TailBatch) -> _Tailed | None:
+    def _current(self, batch: TailBatch) -> TailedJournal | None:
         journal = self._journals.get(batch.key)
         return journal if journal is not None and journal.epoch == batch.epoch else None
 
-    def _take(self) -> list[TailBatch]:
-        """Return what the next message has: as much as fits, or a piece of what does not fit into any."""
+    def _take(self) -> tuple[list[TailBatch], int]:
+        """Return what the next message has: as much as fits, or a piece of what fits into none; and the bytes left."""
         taken: list[TailBatch] = []
         left_bytes = self._message_bytes
         while self._queue:
@@ -385,10 +348,11 @@ class ShardTail:
                     self._queue[0] = rest
                     self._room.taken_bytes += item_bytes(piece) + item_bytes(rest) - size_bytes
                     taken.append(piece)
+                    left_bytes = 0
                 break
             taken.append(self._queue.popleft())
             left_bytes -= size_bytes
-        return taken
+        return taken, left_bytes
 
     def _count_stored(self) -> int:
         """Return up to where nothing is left that only the subject has (rule 5)."""

@@ -3,17 +3,14 @@
 1. A session is taken when one of its legs, or a request, comes here (``take``). What nobody asks for is taken some time
    after its node has died (``orphans``), by the live node whose turn it is (``ownership.heir``). Whoever changes its
    entry first has it.
-2. Then its rows are made ours, so that nothing of the earlier owner counts any more; its tails are fenced and read, its
-   journal is joined into our folder, and the entry says from where on we write. Its streams are deferred from then on.
-   What comes after that is the same recovery as after a crash of this machine, for one session.
-3. Those that are asked for at about the same time are joined together (``joins``); of the recoveries ``AT_ONCE`` run,
-   and what was said before is folded ``HOLD_S`` behind the last: first all record what is said now.
-4. Who hears that another has a session that was ours does nothing more with it: no file, no row, no webhook. Its
+2. Then it is brought back here (``bringing_back``); its streams are deferred until its recordings go on.
+3. Who hears that another has a session that was ours does nothing more with it: no file, no row, no webhook. Its
    streams are closed, so that they connect again, and come to the new owner; its journal is kept aside until the file
    of each of its recordings is in the bucket.
-5. After a restart a session that is still ours is taken again, with a new epoch, and goes on from the journal here:
-   another node takes it only from what is in the tail.
-6. What was begun here while the engine was away, and another node had claimed meanwhile, nobody has taken: no tail has
+4. After a restart a session that is still ours is taken again, with a new epoch, and goes on from the journal here:
+   another node takes it only from what is in the tail. Where we died before we had joined what was before our own part,
+   it is joined first (``is_whole``).
+5. What was begun here while the engine was away, and another node had claimed meanwhile, nobody has taken: no tail has
    it. It ends, and stays a recording of its own beside that node's; after a restart too.
 """
 
@@ -24,17 +21,15 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
 
 from wavstream.catalog.nodes import Nodes as Rows
-from wavstream.catalog.nodes import Owner
 from wavstream.cluster.body import Body
+from wavstream.cluster.bringing_back import BringingBack, Rest
 from wavstream.cluster.copier import Copier
 from wavstream.cluster.engine import EngineAway, EntryChanged
-from wavstream.cluster.joiner import Found, Joiner, local_segments
-from wavstream.cluster.joins import Joins
+from wavstream.cluster.joiner import Joiner, local_segments
 from wavstream.cluster.kept_aside import KeptAside
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.orphans import Orphans
@@ -50,16 +45,11 @@ from wavstream.sessions.deferred_stream import ANY
 from wavstream.sessions.registry import Sessions
 from wavstream.sessions.session import Session
 
-AT_ONCE = 8
-HOLD_S = 3.0
 RETRY_S = 0.5
 RESTART_WAIT_S = 10.0  # for the engine; then a restart goes on with what it has
 SERVICE_RESTART = 1012
 _LOOK_S = 0.5
-_SAID_AGAIN_S = 60.0
 _ORPHANS_AT_ONCE = 64
-
-T = TypeVar("T")
 
 AskDead = Callable[[str], Awaitable[Collection[str] | None]]
 """Asks a node that counts as dead which sessions it has; None: it does not answer."""
@@ -93,7 +83,16 @@ class TakeOvers:
         self._node = node
         self._owners = owners
         self._life = life
-        self._joins = Joins(joiner)
+        self._back = BringingBack(
+            node=node,
+            owners=owners,
+            joiner=joiner,
+            rows=rows,
+            copier=copier,
+            body=body,
+            recorder=recorder,
+            recovery=recovery,
+        )
         self._rows = rows
         self._aside = aside
         self._copier = copier
@@ -107,9 +106,7 @@ class TakeOvers:
         """Sessions whose journal is being joined."""
         self._restoring: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._recoveries = asyncio.Semaphore(AT_ONCE)
         self._orphans = Orphans()
-        self._rows_said_s = -_SAID_AGAIN_S
         self.own_at_start = {owned.session_id for owned in owners.of_node(node)}
         """Sessions that were ours before this process began, as long as they were not looked at."""
         self.taken = 0
@@ -128,7 +125,7 @@ class TakeOvers:
         tasks = [*self._tasks, *self._restoring.values()]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, self._joins.stop(), return_exceptions=True)
+        await asyncio.gather(*tasks, self._back.stop(), return_exceptions=True)
 
     # ---- taking ----------------------------------------------------------------------------------------------------
 
@@ -156,12 +153,6 @@ class TakeOvers:
         finally:
             del self._taking[session_id]
 
-    async def settled(self, session_id: str) -> None:
-        """Return when the session's recordings are brought back; at once if it is not being taken."""
-        for under_way in (self._taking, self._restoring):
-            if (done := under_way.get(session_id)) is not None:
-                await asyncio.wait((done,))
-
     async def _take(self, owned: Owned) -> None:
         self._sessions.defer(ANY, owned.session_id)  # before anybody can see that it is ours
         try:
@@ -174,56 +165,12 @@ class TakeOvers:
         ours = await self._owners.take(owned)
         log.info("session_taken", session_id=ours.session_id, from_node=owned.node, epoch=ours.epoch)
         self.taken += 1
-        self._recorder.hold_backlog(HOLD_S)  # rule 3
-        await self._rows_are_ours(ours)
-        found = await self._joins.join(ours)
-        rows = await self._until(lambda: self._rows.of_session(ours.session_id), ours.session_id)
-        found.tell_holes(is_over=not rows)
-        while True:
-            try:
-                joined = await self._owners.note_joined(ours.session_id, found.joined.starts, found.tails)
-            except EngineAway:
-                await asyncio.sleep(RETRY_S)
-            else:
-                break
-        apps: dict[str, list[str]] = {row.app_id: [] for row in rows}
-        for journal in found.joined.journals:
-            apps.setdefault(found.apps[journal.key], []).append(journal.key)
-            self._go_on(joined, journal.key, found, copied=journal.start.number - 1)
-        starts = {key: Position(start.segment, 0, start.number) for key, start in found.joined.starts.items()}
-        taken = Taken(from_node=owned.node, to_node=self._node, epoch=ours.epoch, starts=starts)
-        restoring = self._restore(ours.session_id, apps, taken)
-        self._restoring[ours.session_id] = asyncio.create_task(restoring, name="take over")
+        rest = await self._back.begin(ours, from_node=owned.node)
+        self._restoring[ours.session_id] = asyncio.create_task(self._restore(ours.session_id, rest), name="take over")
 
-    def _go_on(self, joined: Owned, key: str, found: Found, *, copied: int) -> None:
-        start = joined.holder.starts[key]
-        self._copier.goes_on(joined, key, found.apps[key], segment=start.segment, copied=copied)
-        if self._body is not None:
-            self._body.goes_on(key, joined.session_id, found.stored, before=start.segment)
-
-    async def _rows_are_ours(self, ours: Owned) -> None:
-        owner, held_by = Owner(self._node, ours.epoch), [held.node for held in ours.held]
-        await self._until(lambda: self._rows.take(ours.session_id, owner, held_by=held_by), ours.session_id)
-
-    async def _until(self, ask: Callable[[], Awaitable[T]], session: str) -> T:
-        """Return what the catalog answers, however long that takes: nothing may be done before."""
-        while True:
-            try:
-                return await ask()
-            except DependencyError as error:
-                now_s = asyncio.get_running_loop().time()
-                if now_s >= self._rows_said_s + _SAID_AGAIN_S:  # all that a node had may wait
-                    self._rows_said_s = now_s
-                    log.warning("session_rows_wait", session_id=session, sessions=len(self._taking), error=str(error))
-                await asyncio.sleep(RETRY_S)
-
-    async def _restore(self, session_id: str, apps: dict[str, list[str]], taken: Taken) -> None:
+    async def _restore(self, session_id: str, rest: Rest) -> None:
         try:
-            async with self._recoveries:
-                self._recorder.hold_backlog(HOLD_S)
-                for app_id, keys in apps.items():
-                    await self._recovery.take_in(app_id, session_id, keys, taken)
-                    log.info("taken_session_recovered", session_id=session_id, app_id=app_id, journals=len(keys))
+            await rest()
         except Exception:
             log.exception("taken_session_failed", session_id=session_id)
         finally:
@@ -306,7 +253,7 @@ class TakeOvers:
     # ---- letting go ------------------------------------------------------------------------------------------------
 
     def lost(self, owned: Owned) -> None:
-        """Do nothing more with a session that another has, as ``owned`` says (rule 4)."""
+        """Do nothing more with a session that another has, as ``owned`` says (rule 3)."""
         session_id = owned.session_id
         self._copier.lost(owned)
         if all(held.node != self._node for held in owned.held):
@@ -326,7 +273,7 @@ class TakeOvers:
         self._owners.tell_let_go(owned, recordings)
 
     def _end_here(self, session_id: str) -> None:
-        """End what was begun here while the engine was away, and another has claimed before (rule 6)."""
+        """End what was begun here while the engine was away, and another has claimed before (rule 5)."""
         now_us = self._now_us()
         self._rows.keep(session_id)
         for session in [each for each in self._sessions if each.session_id == session_id]:
@@ -346,7 +293,7 @@ class TakeOvers:
     async def ask(self, app_id: str, session_id: str, keys: Sequence[str]) -> Taken | None:
         """Make a session ours that has journals here, of before a restart; raise TakenElsewhere if another has it.
 
-        Return None where what is here is to be brought back without that: while the engine is away, and by rule 6.
+        Return None where what is here is to be brought back without that: while the engine is away, and by rule 5.
         """
         give_up = asyncio.get_running_loop().time() + RESTART_WAIT_S
         while True:
@@ -366,18 +313,21 @@ class TakeOvers:
                 await asyncio.sleep(RETRY_S)
 
     async def _is_nowhere_else(self, owned: Owned) -> bool:
-        """Return whether what is here of a session that another has is nowhere else (rule 6).
+        """Return whether what is here of a session that another has is nowhere else (rule 5).
 
         Who never had it by its entry may have had it by one that is gone: then the rows were taken as well.
         """
         if any(held.node == self._node for held in owned.held):
             return False
-        return bool(await self._until(lambda: self._rows.of_session(owned.session_id), owned.session_id))
+        return bool(await self._back.until(lambda: self._rows.of_session(owned.session_id), owned.session_id))
 
     async def _take_again(self, owned: Owned, app_id: str, keys: Sequence[str]) -> Taken:
         ours = await self._owners.take(owned)
-        await self._rows_are_ours(ours)
+        await self._back.rows_are_ours(ours)
         local = await asyncio.to_thread(local_segments, self._folder, keys, owned.epoch)
+        if not all(is_whole(owned, key, {each.segment for each in local if each.key == key}) for key in keys):
+            joined, _ = await self._back.join(ours)
+            return self._taken_again(joined)
         starts, firsts = {}, {}
         for key in keys:
             of_it = [each for each in local if each.key == key]
@@ -390,11 +340,25 @@ class TakeOvers:
             self._copier.goes_on(joined, key, app_id, segment=firsts[key], copied=-1)
             if self._body is not None:
                 self._body.goes_on(key, ours.session_id, (), before=0)
-        positions = {key: Position(start.segment, 0, start.number) for key, start in starts.items()}
-        return Taken(from_node=self._node, to_node=self._node, epoch=ours.epoch, starts=positions)
+        return self._taken_again(joined)
+
+    def _taken_again(self, joined: Owned) -> Taken:
+        starts = {key: Position(start.segment, 0, start.number) for key, start in joined.holder.starts.items()}
+        return Taken(from_node=self._node, to_node=self._node, epoch=joined.epoch, starts=starts)
 
     async def _put_aside(self, session_id: str, keys: Sequence[str], owned: Owned) -> None:
         for key in keys:
             await asyncio.to_thread(self._aside.take, key)
         self._owners.tell_let_go(owned, [], of_before=True)
         raise TakenElsewhere(f"node {owned.node} has session {session_id}")
+
+
+def is_whole(owned: Owned, key: str, segments: Collection[int]) -> bool:
+    """Return whether a journal that is here has what was before our own part of it, or nobody needs that (rule 4).
+
+    ``segments``: those that are here. What is joined comes in their order, so the last of them comes last.
+    """
+    start = owned.holder.starts.get(key)
+    if start is None or start.number == 0:
+        return True
+    return start.segment - 1 in segments or start.segment < min(segments, default=0)

@@ -141,6 +141,12 @@ class Recorder:
         recording.begin(row, journal, job, first_segment=first_segment)
         return recording
 
+    def journal_is_whole(self, journal_key: str) -> None:
+        """Fold the recordings of a journal of which the first part has come."""
+        for recording_id in self._leases.holders(journal_key):
+            if (recording := self._live.get(recording_id)) is not None and recording.journal_came():
+                self.catch_up(recording)
+
     @property
     def fold_delays_s(self) -> dict[str, float]:
         """For how long each app has had live recordings waiting for their turn without a break, in seconds."""

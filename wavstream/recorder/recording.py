@@ -94,6 +94,8 @@ class LiveRecording:
         """What makes the file of a recording that was stopped, and gives the recording as it ends up."""
         self._stop_written: asyncio.Future[None] | None = None
         """Done when its stop record is in the journal's file."""
+        self._journal_whole: asyncio.Future[None] | None = None
+        """Done when all of its journal is here; None: it always was."""
         self._journaled_before = 0
         self.unsaved: Recording | None = None
         """As its journal has it, while the row does not say so yet."""
@@ -113,6 +115,20 @@ class LiveRecording:
         self.row, self.journal, self.job = row, journal, job
         self._journaled_before = journal.written_bytes
         self._leases.acquire(row.id, journal, first_segment=first_segment)
+
+    def await_journal(self) -> None:
+        """Fold nothing until ``journal_came``: what was before this node's part of the journal is on its way here."""
+        assert self.job is not None
+        self.job.awaits_journal = True
+        self._journal_whole = asyncio.get_running_loop().create_future()
+
+    def journal_came(self) -> bool:
+        """Note that all of the journal is here; return whether that was waited for."""
+        if self.job is None or self._journal_whole is None or self._journal_whole.done():
+            return False
+        self.job.awaits_journal = False
+        self._journal_whole.set_result(None)
+        return True
 
     def set_status(self, status: Status, now_us: int, *, pause_behavior: PauseBehavior | None = None) -> Recording:
         """Make it ongoing or paused; ``pause_behavior`` changes that option."""
@@ -241,6 +257,8 @@ class LiveRecording:
         try:
             await asyncio.shield(self._written_to_its_stop())
             self.row = await self._publisher.with_expiry(self.row)
+            if self._journal_whole is not None:
+                await asyncio.shield(self._journal_whole)
             try:
                 try:
                     await self._fold_to_end(self.job, self.journal)

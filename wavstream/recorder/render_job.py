@@ -60,6 +60,8 @@ class RenderJob:
         """Whether it is folded for its listeners, at each clock record that decides something, and not with others."""
         self.awaits_stop = False
         """Whether the journal has its stop record, so that nothing that is there is too much to look for it."""
+        self.awaits_journal = False
+        """Whether the first part of the journal is not here yet: then nothing is folded."""
         self.stuck: OSError | None = None
         """The disk's error of the last slice; it is tried again."""
         self.broken: Exception | None = None
@@ -96,7 +98,7 @@ class RenderJob:
         """
         self._file.settle()
         self.waveform.settle()
-        if self.is_complete:
+        if self.is_complete or self.awaits_journal:
             return False
         fold, items = self._fold, self._unfolded
         if not items:

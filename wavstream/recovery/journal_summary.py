@@ -12,6 +12,7 @@ import msgspec
 from wavstream.journal import events, records
 from wavstream.journal.amendments import amendment
 from wavstream.journal.frame_run import FrameRun
+from wavstream.journal.outline import OutlinedJournal
 from wavstream.journal.reader import READ_BYTES, TRIES, JournalReader, read_header
 from wavstream.journal.records import BrokenSegment, EventRecord, SegmentHeader
 from wavstream.journal.segments import segments_of
@@ -180,6 +181,24 @@ def read_summary(folder: Path, key: str, *, known: Sequence[Recording] = ()) -> 
         reader.close()
     facts.last_segment = max(segments_of(folder, key))
     facts.problems, facts.is_damaged = reader.problems, reader.is_damaged
+    return facts
+
+
+def summary_of(journal: OutlinedJournal) -> JournalSummary:
+    """Return what an outline tells of a journal; raise msgspec.MsgspecError for an event that is not known here."""
+    outline = journal.outline
+    header = SegmentHeader(
+        key=journal.key,
+        app_id=journal.app_id,
+        session_id=journal.session_id,
+        segment=outline.segment,
+        created_us=outline.last_us,
+    )
+    facts = JournalSummary(header)
+    for told in outline.told:
+        for item in records.items(told.record):
+            facts.take(item, segment=told.segment)
+    facts.last_us, facts.last_segment, facts.next_number = outline.last_us, journal.segment - 1, journal.number
     return facts
 
 

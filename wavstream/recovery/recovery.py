@@ -28,7 +28,7 @@ the next start. Last, rows and files are reconciled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -38,6 +38,7 @@ import structlog
 from wavstream.catalog.recordings import Recordings
 from wavstream.clock import UnixClock
 from wavstream.errors import StoreError, TakenElsewhere
+from wavstream.journal.outline import OutlinedJournal
 from wavstream.journal.records import BrokenSegment, UnknownVersion
 from wavstream.journal.segments import delete_segments, journals_in, segment_path
 from wavstream.journal.set_aside import FOLDER as SET_ASIDE
@@ -46,7 +47,7 @@ from wavstream.journal.writer import JournalWriter
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.model.times import utc
 from wavstream.recorder.recorder import Recorder
-from wavstream.recovery.journal_summary import JournalSummary, read_headers, read_summary
+from wavstream.recovery.journal_summary import JournalSummary, read_headers, read_summary, summary_of
 from wavstream.recovery.reconciliation import finished_since, reconcile
 from wavstream.recovery.restoring import Restoring, Taken
 from wavstream.sessions.deferred_stream import ANY
@@ -145,13 +146,36 @@ class Recovery:
         self._ask_first, self._is_joined_later = ask, is_joined_later
         self._has_what_is_nobodys = True  # on a disk that is this node's alone
 
-    async def take_in(self, app_id: str, session_id: str, keys: Sequence[str], taken: Taken) -> None:
+    async def go_on(
+        self, journals: Iterable[OutlinedJournal], rows: Sequence[Recording], taken: Taken
+    ) -> frozenset[str]:
+        """Go on with one session that another node had, by outlines of its journals; return those that go on.
+
+        ``rows``: its recordings, as the catalog has them. Where one of them runs that no outline tells of, nothing goes
+        on before the journals are there (``take_in``). What goes on is folded once they are. Raise
+        msgspec.MsgspecError for an event that is not known here.
+        """
+        summaries = [summary_of(journal) for journal in journals]
+        told = {recording_id for summary in summaries for recording_id in summary.recordings}
+        if any(row.status.is_unfinished and row.status is not Status.COMPLETED and row.id not in told for row in rows):
+            return frozenset()
+        needed = {row.id for row in rows if row.status.is_unfinished}
+        summaries = [summary for summary in summaries if needed.intersection(summary.recordings)]
+        self._journaled |= {recording_id for summary in summaries for recording_id in summary.recordings}
+        await self._restore(summaries, taken, is_whole=False)
+        return frozenset(summary.header.key for summary in summaries)
+
+    async def take_in(
+        self, app_id: str, session_id: str, keys: Sequence[str], taken: Taken, *, gone_on: Iterable[str] = ()
+    ) -> None:
         """Bring back one session that another node had, the journals of which are in the folder now.
 
-        Its streams were deferred, and are let in.
+        Its streams were deferred, and are let in. ``gone_on``: the journals that have gone on before (``go_on``).
         """
         try:
-            await self._bring_back(keys, taken)
+            await self._bring_back([key for key in keys if key not in gone_on], taken, may_go_on=not gone_on)
+            for key in gone_on:
+                self._recorder.journal_is_whole(key)
             for row in await self._known(app_id, session_id):
                 if row.id not in self._journaled:
                     await self._settle(row)
@@ -267,7 +291,7 @@ class Recovery:
 
     # ---- journals ----------------------------------------------------------------------------------------------
 
-    async def _bring_back(self, keys: Sequence[str], taken: Taken | None = None) -> None:
+    async def _bring_back(self, keys: Sequence[str], taken: Taken | None = None, *, may_go_on: bool = True) -> None:
         read: list[JournalSummary] = []
         for key in keys:
             try:
@@ -282,12 +306,17 @@ class Recovery:
                 log.warning("journal_damaged", journal=key, problem=problem)
             self._journaled |= set(summary.recordings)
             read.append(summary)
-        read.sort(key=lambda summary: summary.last_us, reverse=True)
-        for summary in read:
+        await self._restore(read, taken, may_go_on=may_go_on)
+
+    async def _restore(
+        self, summaries: list[JournalSummary], taken: Taken | None, *, may_go_on: bool = True, is_whole: bool = True
+    ) -> None:
+        summaries.sort(key=lambda summary: summary.last_us, reverse=True)
+        for summary in summaries:
             away_us = self._clock.now_us() - summary.last_us
             is_too_late = away_us > LONGEST_AWAY // timedelta(microseconds=1)
-            goes_on = summary is read[0] and not is_too_late
-            if not await self._restoring.restore(summary, goes_on=goes_on, taken=taken):
+            goes_on = may_go_on and summary is summaries[0] and not is_too_late
+            if not await self._restoring.restore(summary, goes_on=goes_on, taken=taken, is_whole=is_whole):
                 problems = "; ".join(summary.problems)
                 await asyncio.to_thread(self._set_aside, summary.header.key, problems)
 

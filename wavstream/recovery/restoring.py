@@ -81,10 +81,13 @@ class Restoring:
         self._clock = clock
         self._wall = wall
 
-    async def restore(self, summary: JournalSummary, *, goes_on: bool, taken: Taken | None = None) -> bool:
+    async def restore(
+        self, summary: JournalSummary, *, goes_on: bool, taken: Taken | None = None, is_whole: bool = True
+    ) -> bool:
         """Bring back what the journal tells of; return False if nobody needs it, and it is damaged.
 
-        ``goes_on``: what runs may go on; else it ends.
+        ``goes_on``: what runs may go on; else it ends. ``is_whole``: what was before it goes on is here; else it is
+        folded only when it is (``Recorder.journal_is_whole``).
         """
         rows = {recording.id: await self._row(recording) for recording in summary.recordings.values()}
         for row in rows.values():
@@ -144,7 +147,10 @@ class Restoring:
             recording = self._recorder.begin(
                 row, journal, first_segment=summary.first_segments[row.id], amendments=amendments
             )
-            self._recorder.catch_up(recording)
+            if is_whole:
+                self._recorder.catch_up(recording)
+            else:
+                recording.await_journal()
             if pause is not None:
                 journal.append_event(event_record(now_us, pause))
             if row.status is Status.COMPLETED:

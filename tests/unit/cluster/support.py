@@ -7,6 +7,7 @@ from collections import defaultdict
 from wavstream.cluster.engine import Logged, WrongSequence
 from wavstream.cluster.tail import Message, Resolved, Room, ShardTail
 from wavstream.cluster.tail_message import Fence, Pieces, TailBatch, pack_fence, unpack
+from wavstream.journal.records import RECORD, RecordKind
 
 SUBJECT = "tail.a.0"
 
@@ -14,9 +15,11 @@ SUBJECT = "tail.a.0"
 def batch(
     number: int, *, key: str = "k", session: str = "s", segment: int = 1, epoch: int = 1, size_bytes: int = 10
 ) -> TailBatch:
-    """Return a batch whose payload tells which one it is."""
-    payload = f"{key}/{number}/".encode().ljust(size_bytes, b".")
-    return TailBatch(key, "app", session, segment, number, epoch, number % 7 == 0, payload)
+    """Return a batch of one record, whose content tells which one it is."""
+    content = f"{key}/{number}/".encode().ljust(size_bytes, b".")
+    kind = RecordKind.EVENT if number % 7 == 0 else RecordKind.FRAME
+    payload = RECORD.pack(len(content), kind, 0, 0, number, 0) + content
+    return TailBatch(key, "app", session, segment, number, epoch, kind is RecordKind.EVENT, payload)
 
 
 class CheckedLog:

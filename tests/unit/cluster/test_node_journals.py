@@ -18,10 +18,10 @@ from tests.support.waiting import until
 from wavstream.cluster import body as body_module
 from wavstream.cluster.body import Body
 from wavstream.cluster.copier import Copier
-from wavstream.cluster.joiner import Joiner
+from wavstream.cluster.joiner import Joiner, Outlined
 from wavstream.cluster.joining import folder_of
 from wavstream.cluster.owners import Owners
-from wavstream.cluster.ownership import Owned
+from wavstream.cluster.ownership import Owned, Start
 from wavstream.cluster.tail_message import Contents, TailBatch, unpack
 from wavstream.errors import StoreError
 from wavstream.journal.events import ServerStopped
@@ -154,6 +154,71 @@ async def test_what_one_node_has_written_is_joined_by_another_batch_for_batch(tm
         owned = await take(b)
         assert b.content() == a.content()
         assert owned.holder.starts["k"] == (2, len(a.content()))
+
+
+async def go_on(node: Node) -> tuple[Owned, Journal]:
+    """Take the session, and go on with its journal by its outline."""
+    owned = node.owners.owner(SESSION)
+    assert owned is not None
+    found: list[Outlined] = []
+    await node.joiner.outline([await node.owners.take(owned)], on_outlined=lambda _, each: found.append(each))
+    ((journal,), tails) = found[0].journals, found[0].tails
+    starts = {journal.key: Start(journal.segment, journal.number)}
+    joined = await node.owners.note_joined(SESSION, starts, tails)
+    node.copier.goes_on(
+        joined,
+        journal.key,
+        journal.app_id,
+        segment=journal.segment,
+        copied=journal.number - 1,
+        outline=journal.outline,
+    )
+    return joined, node.journal(segment=journal.segment, number=journal.number)
+
+
+async def test_a_node_goes_on_by_the_outline_and_joins_what_was_before_behind_it(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a, engine.node("b") as b, engine.node("c") as c:
+        await a.seal_a_part()
+        await a.body.look()
+        joined, journal = await go_on(b)
+        await b.write(journal, 3, first_us=20)
+        assert [number for number, _ in b.content()] == [4, 5, 6]
+        await b.joiner.join([joined])
+        await b.write(journal, 2, first_us=30)
+        assert b.content()[:4] == a.content()
+        assert [number for number, _ in b.content()] == list(range(9))
+        await take(c)
+        assert c.content() == b.content()
+
+
+async def test_one_that_dies_before_it_has_joined_is_followed_by_another_that_has_all(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a, engine.node("b") as b, engine.node("c") as c:
+        await a.seal_a_part()
+        await a.body.look()
+        _, of_b = await go_on(b)
+        await b.write(of_b, 3, first_us=20)
+        joined, of_c = await go_on(c)
+        await c.write(of_c, 2, first_us=30)
+        await c.joiner.join([joined])
+        numbers = [number for number, _ in c.content()]
+        assert numbers == list(range(9))
+        assert c.content()[:7] == [*a.content(), *b.content()]
+
+
+async def test_one_that_is_started_again_before_it_has_joined_has_all_once_it_joins(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a:
+        await a.seal_a_part()
+        await a.body.look()
+        async with engine.node("b") as b:
+            _, of_b = await go_on(b)
+            await b.write(of_b, 3, first_us=20)
+        async with engine.node("b") as b:
+            await take(b)
+            assert [number for number, _ in b.content()] == list(range(7))
+            assert b.content()[:4] == a.content()
 
 
 async def test_segments_that_are_sealed_go_to_the_bucket_and_are_joined_from_there(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_a_journal_that_cannot_be_read_back_does_not_hold_up_what_follows() -> N
 
 def test_a_journal_that_goes_on_reads_back_what_nobody_else_has() -> None:
     shipped = Shipped()
-    shipped.tail.goes_on("k", "s", 2, segment=4, number=106, copied=100)
+    shipped.tail.goes_on("k", "s", 2, segment=4, number=106, copied=100, outline=None)
     shipped.tail.add(batch(106, segment=5, epoch=2))
     assert shipped.tail.behind() == [Behind("k", 4, 101)]
     shipped.tail.read_back("k", [batch(number, segment=4, epoch=2) for number in range(90, 107)])

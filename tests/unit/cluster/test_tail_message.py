@@ -19,6 +19,7 @@ from wavstream.cluster.tail_message import (
     pack_fence,
     unpack,
 )
+from wavstream.journal.records import RECORD
 
 BATCHES = [
     batch(0),
@@ -28,13 +29,18 @@ BATCHES = [
 
 
 def test_a_message_has_what_was_packed() -> None:
-    message = pack(BATCHES, stored_through=2**60)
-    assert unpack(message) == Contents(BATCHES, 2**60)
-    assert len(message) <= sum(item_bytes(each) for each in BATCHES) + 12
+    message = pack(BATCHES, stored_through=2**60, outlined_from=2**50)
+    assert unpack(message) == Contents(BATCHES, 2**60, 2**50)
+    assert len(message) <= sum(item_bytes(each) for each in BATCHES) + 20
+
+
+def test_outlines_are_told_from_batches() -> None:
+    outline = batch(7)._replace(payload=b"outline", has_event=False, is_outline=True)
+    assert unpack(pack([*BATCHES, outline])) == Contents(BATCHES, 0, 0, [outline])
 
 
 def test_a_batch_may_be_cut_into_any_pieces() -> None:
-    whole = batch(3, size_bytes=1000)
+    whole = batch(3, size_bytes=1000 - RECORD.size)
     room_bytes = item_bytes(whole) - 900
     rest, pieces = whole, []
     while item_bytes(rest) > room_bytes:
@@ -63,10 +69,10 @@ def test_a_batch_of_which_a_piece_is_missing_does_not_count_and_those_of_others_
 
 
 def test_a_fence_tells_a_person_who_took_what() -> None:
-    fence = Fence(by="node-b", sessions={"00ff": 3}, stored_through=17)
+    fence = Fence(by="node-b", sessions={"00ff": 3}, stored_through=17, outlined_from=16)
     message = pack_fence(fence)
     assert unpack(message) == fence
-    told = {"by": "node-b", "sessions": {"00ff": 3}, "stored_through": 17}
+    told = {"by": "node-b", "sessions": {"00ff": 3}, "stored_through": 17, "outlined_from": 16}
     assert json.loads(message) == {"fence": told}
 
 
@@ -75,7 +81,7 @@ def test_a_fence_tells_a_person_who_took_what() -> None:
     [
         b"",
         b"W",
-        b"WST2" + bytes(8),
+        b"WST1" + bytes(16),
         pack(BATCHES)[:-1],
         pack(BATCHES)[:30],
         pack([batch(0)]) + b"\x01",
