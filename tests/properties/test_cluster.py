@@ -23,12 +23,12 @@ from bench.cluster.world import Figures, Plan, World
 from tests.unit.cluster.support import CheckedLog, batch
 from wavstream.catalog.nodes import Owner
 from wavstream.cluster import tail
-from wavstream.cluster.joiner import Joiner
 from wavstream.cluster.joining import plan as plan_of
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.ownership import Held, Owned, Start, hash_of
 from wavstream.cluster.tail import Room, ShardTail
 from wavstream.cluster.tail_message import Fence, TailBatch, pack
+from wavstream.cluster.tail_reading import TailReader
 from wavstream.cluster.take_over import TakeOvers
 
 PLAN = Plan(
@@ -196,7 +196,7 @@ def test_an_owner_that_does_not_let_go_finishes_a_session_twice(
 def test_a_take_over_that_does_not_read_the_tail_loses_what_was_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Joiner, "_read", nothing)
+    monkeypatch.setattr(TailReader, "_read", nothing)
     assert broken(tmp_path, "lost what was acknowledged")
 
 

@@ -1,10 +1,8 @@
 """Gets the journals of sessions that were taken over: the shell of ``joining`` (docs/decisions/0029, steps 2 and 3).
 
-1. Sessions whose tails are in the same subjects are joined together: each subject is fenced once for all of them, and
-   read once.
-2. A subject is read from where its last message says that something is not in the bucket, up to the fence. Where the
-   bucket does not answer soon, all of it is read: whoever waits for a leg waits for this. Where that is not enough, of
-   every journal that the entry names, the bucket is asked again, and waited for.
+1. Sessions whose tails are in the same subjects are joined together (``tail_reading``).
+2. Where the bucket does not answer soon, the tails have to be enough. Where they are not, of every journal that the
+   entry names, the bucket is asked again, and waited for.
 3. What is joined is written beside the journals first, then moved among them: a crash leaves either nothing of it, or
    segments that are whole.
 4. A journal that is here already (of before a restart, or of an earlier time with the session) is one more source, as
@@ -18,27 +16,18 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import structlog
 
-from wavstream.cluster.engine import ANSWER_S, EngineAway, Log
+from wavstream.cluster.engine import Log
 from wavstream.cluster.joining import FOLDER, Joined, JoinedJournal, Stored, folder_of, plan, stored_of
 from wavstream.cluster.outlines import read_outlines
-from wavstream.cluster.ownership import Held, Owned, hash_of, tail_subject
-from wavstream.cluster.tail_message import (
-    Contents,
-    Fence,
-    Pieces,
-    TailBatch,
-    UnknownMessage,
-    pack_fence,
-    told_by,
-    unpack,
-)
+from wavstream.cluster.ownership import Owned, hash_of
+from wavstream.cluster.tail_message import TailBatch
+from wavstream.cluster.tail_reading import Tail, TailReader
 from wavstream.errors import StoreError
 from wavstream.journal.outline import OutlinedJournal
 from wavstream.journal.raw_batches import RawBatch, numbers_of, raw_batches
@@ -46,10 +35,8 @@ from wavstream.journal.segment_reader import read_header_of
 from wavstream.journal.segments import SegmentFile, segment_path, segments_of
 from wavstream.storage.object_store import ObjectStore
 
-RETRY_S = 0.25
 AT_ONCE = 8
 """Sessions whose journals are fetched and written beside each other."""
-TAILS_AT_ONCE = 8
 STORE_SOON_S = 0.5
 """How long a bucket may take to list a session the first time: legs wait for it, and mostly the tail has all."""
 STORE_WAIT_S = 5.0
@@ -97,31 +84,12 @@ class Outlined:
     """Which part of the tail of each epoch is to be read behind it, as ``note_joined`` takes it."""
 
 
-@dataclass(slots=True)
-class _Tail:
-    """What is read of one subject, for some sessions."""
-
-    node: str
-    shard: int
-    from_begin: bool = False
-    """Rule 2: the bucket does not answer."""
-    sessions: set[str] = field(default_factory=set)
-    to_fence: dict[str, int] = field(default_factory=dict)
-    """By hash, of those that nobody has fenced yet: the epoch that begins."""
-    fenced: list[Held] = field(default_factory=list)
-    """Of the others."""
-    batches: list[TailBatch] = field(default_factory=list)
-    """And outlines, where the end of it is read."""
-    through: tuple[int, int] = (0, 0)
-    """Which part of it has what is needed: behind one sequence, below another."""
-
-
 class Joiner:
     """Joins journals into the folder of this node. Lives on the event loop."""
 
     def __init__(self, engine_log: Log, *, node: str, store: ObjectStore | None, folder: Path, spool: Path) -> None:
         """``folder``: of the journals; ``spool``: where segments are written before they are moved there."""
-        self._log = engine_log
+        self._reader = TailReader(engine_log, node=node)
         self._node = node
         self._store = store
         self._folder = folder
@@ -150,7 +118,7 @@ class Joiner:
             on_joined(found)
             return found
 
-        async with _Readings(tails, self._read_tail) as readings:
+        async with self._reader.whole(tails) as readings:
             results = await asyncio.gather(*map(join_one, taken, lists), return_exceptions=True)
         for result in results:  # when none of them is under way any more: who tries again writes the same files
             if isinstance(result, BaseException):
@@ -163,23 +131,20 @@ class Joiner:
         While the engine is away that is tried again here.
         """
         lists = await asyncio.gather(*(self._list(owned, STORE_SOON_S) for owned in taken))
-        tails: dict[tuple[str, int], _Tail] = {}
+        tails: dict[tuple[str, int], Tail] = {}
         for owned, stored in zip(taken, lists, strict=True):
             if stored is not None and len(to_fence := owned.to_fence()) == 1:
                 (held,) = to_fence
-                tail = tails.setdefault((held.node, held.shard), _Tail(held.node, held.shard))
-                tail.sessions.add(owned.session_id)
-                tail.to_fence[hash_of(owned.session_id)] = owned.epoch
+                tails.setdefault((held.node, held.shard), Tail(held.node, held.shard)).fence_for(owned)
 
         async def outline_one(owned: Owned, stored: tuple[Stored, ...] | None) -> None:
             outlined = Outlined()
             for tail in await readings.of(owned):
-                if owned.session_id in tail.sessions:
-                    journals = read_outlines(owned, tail.batches, stored or ())
-                    outlined = Outlined(journals, {owned.held[-2].epoch: tail.through})
+                journals = read_outlines(owned, tail.batches, stored or ())
+                outlined = Outlined(journals, {owned.held[-2].epoch: tail.through})
             on_outlined(owned, outlined)
 
-        async with _Readings(tails.values(), self._read_end) as readings:
+        async with self._reader.ends(tails.values()) as readings:
             await asyncio.gather(*map(outline_one, taken, lists))
 
     # ---- what there is ---------------------------------------------------------------------------------------------
@@ -198,73 +163,25 @@ class Joiner:
         found = (stored_of(name.rpartition("/")[2]) for name in names if f"{FOLDER}/" in name)
         return tuple(each for each in found if each is not None)
 
-    def _tails_of(self, taken: Sequence[Owned], *, from_begin: bool) -> list[_Tail]:
+    def _tails_of(self, taken: Sequence[Owned], *, from_begin: bool) -> list[Tail]:
         """Return the tails of all who had these sessions, as they are to be fenced or read (rules 1 and 2)."""
-        tails: dict[tuple[str, int], _Tail] = {}
+        tails: dict[tuple[str, int], Tail] = {}
         for owned in taken:
             to_fence = owned.to_fence()
             for held in owned.held[:-1]:
                 if held not in to_fence and (held.tail_below is None or held.tail_from + 1 >= held.tail_below):
                     continue
-                tail = tails.setdefault((held.node, held.shard), _Tail(held.node, held.shard, from_begin))
-                tail.sessions.add(owned.session_id)
+                tail = tails.setdefault((held.node, held.shard), Tail(held.node, held.shard, from_begin))
                 if held in to_fence:
-                    tail.to_fence[hash_of(owned.session_id)] = owned.epoch
+                    tail.fence_for(owned)
                 else:
+                    tail.sessions.add(owned.session_id)
                     tail.fenced.append(held)
         return [*tails.values()]
 
-    async def _read_tail(self, tail: _Tail) -> None:
-        subject = tail_subject(tail.node, tail.shard)
-        if not tail.to_fence:
-            after = 0 if tail.from_begin else min(held.tail_from for held in tail.fenced)
-            await self._read(subject, tail, after, max(held.tail_below or 0 for held in tail.fenced))
-            return
-        fence, sequence = await self._fence(subject, tail)
-        await self._read(subject, tail, 0 if tail.from_begin else fence.stored_through, sequence)
-        tail.through = (fence.stored_through, sequence)
-
-    async def _read_end(self, tail: _Tail) -> None:
-        subject = tail_subject(tail.node, tail.shard)
-        fence, sequence = await self._fence(subject, tail)
-        if fence.outlined_from:
-            await self._read(subject, tail, fence.outlined_from - 1, sequence, has_outlines=True)
-        tail.through = (fence.stored_through, sequence)
-
-    async def _fence(self, subject: str, tail: _Tail) -> tuple[Fence, int]:
-        """Fence the sessions of a tail; return the fence, and its sequence. Raise EngineAway."""
-        newest = await self._log.newest(subject)
-        stored_through, outlined_from = told_by(newest.payload)
-        outlined_from = outlined_from or newest.sequence  # the first message tells of none before it
-        fence = Fence(by=self._node, sessions=tail.to_fence, stored_through=stored_through, outlined_from=outlined_from)
-        while True:
-            try:
-                async with asyncio.timeout(ANSWER_S):
-                    return fence, await self._log.publish(subject, pack_fence(fence), after=None)
-            except TimeoutError:  # it may be there: one more does no harm
-                continue
-            except EngineAway:
-                await asyncio.sleep(RETRY_S)
-
-    async def _read(self, subject: str, tail: _Tail, after: int, below: int, *, has_outlines: bool = False) -> None:
-        pieces = Pieces()
-        async for logged in self._log.read(subject, after=after):
-            if logged.sequence >= below:
-                break
-            try:
-                contents = unpack(logged.payload)
-            except UnknownMessage as error:
-                log.warning("tail_message_unreadable", subject=subject, sequence=logged.sequence, error=str(error))
-                continue
-            if isinstance(contents, Contents):
-                wanted = [each for each in contents.batches if each.session_id in tail.sessions]
-                tail.batches += pieces.whole(wanted)
-                if has_outlines:
-                    tail.batches += (each for each in contents.outlines if each.session_id in tail.sessions)
-
     # ---- one session -----------------------------------------------------------------------------------------------
 
-    async def _join_one(self, owned: Owned, stored: tuple[Stored, ...] | None, tails: Sequence[_Tail]) -> Found:
+    async def _join_one(self, owned: Owned, stored: tuple[Stored, ...] | None, tails: Sequence[Tail]) -> Found:
         batches = [batch for tail in tails for batch in tail.batches if batch.session_id == owned.session_id]
         sources = list(stored or ())
         if len(owned.held) > 1 and owned.held[-2].node == self._node:  # rule 4
@@ -345,39 +262,6 @@ class Joiner:
             if made[segment] != target:
                 os.replace(made[segment], target)
         return app_id
-
-
-class _Readings:
-    """Tails that are being read: the first sessions go on while those of the last are read."""
-
-    def __init__(self, tails: Iterable[_Tail], read: Callable[[_Tail], Awaitable[None]]) -> None:
-        self._at_once = asyncio.Semaphore(TAILS_AT_ONCE)
-        self._read = read
-        self._tasks = {(tail.node, tail.shard): asyncio.create_task(self._run(tail)) for tail in tails}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-    async def of(self, owned: Owned) -> list[_Tail]:
-        """Return those that have something of a session, when they have been read."""
-        of_it = sorted({(held.node, held.shard) for held in owned.held[:-1]} & self._tasks.keys())
-        return [await asyncio.shield(self._tasks[each]) for each in of_it]
-
-    async def _run(self, tail: _Tail) -> _Tail:
-        while True:
-            try:
-                async with self._at_once:
-                    await self._read(tail)
-            except EngineAway:  # an answer that was lost: the others do not wait for this tail, nor it for them
-                tail.batches.clear()
-                await asyncio.sleep(RETRY_S)
-            else:
-                return tail
 
 
 def _is_all_of(owned: Owned, joined: Joined) -> bool:

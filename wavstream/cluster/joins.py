@@ -10,13 +10,15 @@ square of them.
 3. A join that fails is tried again for ever, each session by itself from then on: one that fails holds up none, and
    only one that fails by itself waits for the bucket.
 4. Where sessions go on by their outlines, they are joined behind: once none has asked for its outline for ``BEHIND_S``,
-   so that joining what was said keeps nobody from recording what is said.
+   and those of one tail after those of another. So joining what was said keeps nobody from recording what is said, and
+   memory has the audio of one tail, not that of all calls of a node.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import structlog
 
@@ -27,6 +29,10 @@ from wavstream.errors import DependencyError
 GATHER_S = 0.02
 JOIN_S = 0.5
 BEHIND_S = 1.0
+BEHIND_MOST_S = 5.0
+"""The tails of a dead node do not last for ever."""
+TURN_S = 10.0
+"""How long those of the next tail wait for those of one that are tried again, since the bucket is away."""
 RETRY_S = 0.5
 
 log = structlog.get_logger(__name__)
@@ -42,6 +48,7 @@ class Joins:
         self._to_outline: list[tuple[Owned, asyncio.Future[Outlined]]] = []
         self._outlined_s = -BEHIND_S
         """When the last outline was asked for."""
+        self._behind: list[_Asked] = []
         self._asked: list[_Asked] = []
         self._next: asyncio.TimerHandle | None = None
         """The join of those that have asked."""
@@ -69,11 +76,12 @@ class Joins:
         return await outlined
 
     async def join_behind(self, ours: Owned) -> Found:
-        """Return what ``join`` does, when nobody waits for an outline any more (rule 4)."""
-        loop = asyncio.get_running_loop()
-        while (left_s := self._outlined_s + BEHIND_S - loop.time()) > 0:  # noqa: ASYNC110 - a moment, not an event
-            await asyncio.sleep(left_s)
-        return await self.join(ours)
+        """Return what ``join`` does, when its turn comes (rule 4)."""
+        found: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        self._behind.append((ours, found))
+        if len(self._behind) == 1:
+            self._spawn(self._join_all_behind(), "join journals behind")
+        return await found
 
     async def join(self, ours: Owned) -> Found:
         """Return what there is of a session that is this node's now, once it lies in its folder."""
@@ -84,11 +92,26 @@ class Joins:
             self._next = loop.call_at(max(loop.time() + GATHER_S, self._not_before_s), self._begin)
         return await found
 
-    def _outline_all(self) -> None:
-        asked, self._to_outline = self._to_outline, []
-        task = asyncio.create_task(self._outline(asked), name="outline journals")
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _join_all_behind(self) -> None:
+        loop = asyncio.get_running_loop()
+        latest_s = loop.time() + BEHIND_MOST_S
+        while self._behind:
+            while (left_s := min(self._outlined_s + BEHIND_S, latest_s) - loop.time()) > 0:  # noqa: ASYNC110 - a time
+                await asyncio.sleep(left_s)
+            tail = _tail_of(self._behind[0][0])
+            turn = [each for each in self._behind if _tail_of(each[0]) == tail]
+            await asyncio.wait((self._spawn(self._join(turn), "join journals"),), timeout=TURN_S)
+            self._behind = [each for each in self._behind if each not in turn]
+
+    def _outline_all(self) -> None:
+        asked, self._to_outline = self._to_outline, []
+        self._spawn(self._outline(asked), "outline journals")
 
     async def _outline(self, asked: Sequence[tuple[Owned, asyncio.Future[Outlined]]]) -> None:
         futures = {ours.session_id: future for ours, future in asked}
@@ -141,3 +164,9 @@ class Joins:
                 for _, future in waiting:
                     if not future.done():
                         future.set_exception(error)
+
+
+def _tail_of(ours: Owned) -> tuple[str, int]:
+    """Return which tail has most of what a session lacks here."""
+    before = ours.held[-2]
+    return before.node, before.shard
