@@ -298,6 +298,9 @@ class Recovery:
                 summary = await asyncio.to_thread(read_summary, self._folder, key)  # step 2
                 if summary.is_damaged:
                     known = await self._known(summary.header.app_id, summary.header.session_id)
+                    if not known and taken is not None and await self._restoring.is_left_over(summary, taken):
+                        await asyncio.to_thread(delete_segments, self._folder, key)
+                        continue
                     summary = await asyncio.to_thread(read_summary, self._folder, key, known=known)
             except (BrokenSegment, OSError) as error:
                 self._leave(key, error)

@@ -181,6 +181,21 @@ class Restoring:
             session.restore(left, running, now_us)
         return True
 
+    async def is_left_over(self, summary: JournalSummary, taken: Taken) -> bool:
+        """Return whether another node's journal lacks something because nobody needs it any more.
+
+        The last that goes is the session's entry: who dies between leaves what NATS has of a journal whose part in the
+        bucket is gone already.
+        """
+        rows = [await self._recordings.get(recording_id) for recording_id in summary.recordings]
+        return taken.from_node != taken.to_node and all(
+            row is not None
+            and not row.status.is_unfinished
+            and row.status is not Status.FAILED
+            and not _is_only_here(row)
+            for row in rows
+        )
+
     def _is_far_ahead(self, last_us: int, summary: JournalSummary, taken: Taken) -> bool:
         """Return whether the clock of the node that had a journal was so far ahead of ours; tell it."""
         ahead_us = last_us - self._clock.now_us()

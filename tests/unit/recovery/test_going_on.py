@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from structlog.testing import capture_logs
 
 from tests.support.journals import a_started_recording, call, leave, noise
 from tests.support.recorder_harness import RecorderHarness, written
@@ -17,7 +18,7 @@ from tests.support.sessions import Handle, introduction, talk
 from tests.support.waiting import until
 from wavstream.journal.outline import Outline, OutlinedJournal, last_arrival_us
 from wavstream.journal.raw_batches import batches_from
-from wavstream.journal.segments import Position, segments_of
+from wavstream.journal.segments import Position, segment_path, segments_of
 from wavstream.model.recording import EndReason, Recording, Status
 from wavstream.recovery.restoring import Taken
 from wavstream.sessions.stream import Stream
@@ -145,3 +146,22 @@ async def test_of_what_has_its_file_nothing_goes_on(harness: RecorderHarness, le
     await journal.come(frozenset())
     await harness.settled()
     assert harness.left() == []
+
+
+@pytest.mark.parametrize(("from_node", "told"), [("a", []), ("b", ["journal_damaged", "journal_set_aside"])])
+async def test_what_is_left_of_a_journal_whose_files_are_all_there_goes_without_an_error(
+    harness: RecorderHarness, from_node: str, told: list[str]
+) -> None:
+    await harness.recover()
+    recording = replace(a_started_recording(), status=Status.ABSENT)
+    await harness.catalog.recordings.add(recording)
+    rows = call(recording, from_s=harness.now_s - 1.5, stop=EndReason.HANGUP)
+    key = leave(harness.journals, *(rows[at : at + 10] for at in range(0, len(rows), 10)))
+    segment_path(harness.journals, key, 2).unlink()
+
+    taken = Taken(from_node=from_node, to_node="b", epoch=2, starts={})
+    with capture_logs() as logs:
+        await harness.recovery.take_in("default", "call-77", [key], taken)
+
+    assert [path for path in harness.journals.iterdir() if path.is_file()] == []
+    assert [line["event"] for line in logs if line["log_level"] != "info"] == told
