@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,7 @@ class _Kept:
     segment: int
     """That is written now, as far as was looked."""
     begun_s: float
+    session_id: str
     looked_at: int = 1
     """The segment that was written when it was looked for sealed ones last."""
     sealed: dict[int, Numbers] = field(default_factory=dict)
@@ -85,6 +86,8 @@ class Body:
         """Keys of objects that are being put."""
         self._may_have_more: set[str] = set()
         """Sessions of which earlier processes or owners may have put something that is not known here."""
+        self.is_awaited: Callable[[str], bool] = lambda _session_id: True
+        """Whether recordings of a session are still to be brought back, so that they will need its journals."""
         self._failures = 0
         self._try_at_s = 0.0
         self.uploaded = 0
@@ -136,14 +139,18 @@ class Body:
         """Note what the bucket has of a journal that goes on here; segments below ``before`` are of earlier owners."""
         self._may_have_more.add(session_id)
         prefix = folder_of(session_id)
-        kept = self._kept[journal_key] = _Kept(_NOTHING, 0, asyncio.get_running_loop().time(), before=before)
+        kept = self._kept.get(journal_key)
+        if kept is None:
+            kept = self._kept[journal_key] = _Kept(_NOTHING, 0, asyncio.get_running_loop().time(), session_id)
+        kept.before, kept.looked_at = before, 1  # of one that has gone on before, what it lacked is here now
         for each in stored:
             if each.key == journal_key:
-                kept.stored.setdefault(each.segment, []).append(prefix + each.name)
+                names = kept.stored.setdefault(each.segment, [])
+                names += [name for name in (prefix + each.name,) if name not in names]
 
     def lost(self, session_id: str) -> None:
         """Upload and delete nothing of a session that another has."""
-        self._kept = {key: kept for key, kept in self._kept.items() if kept.journal.session_id != session_id}
+        self._kept = {key: kept for key, kept in self._kept.items() if kept.session_id != session_id}
         prefix = folder_of(session_id)
         self._doomed = {key: None for key in self._doomed if not key.startswith(prefix)}
         self._may_have_more.discard(session_id)
@@ -178,7 +185,7 @@ class Body:
         for key, journal in needed.items():
             kept = self._kept.get(key)
             if kept is None:
-                kept = self._kept[key] = _Kept(journal, journal.segment, now_s)
+                kept = self._kept[key] = _Kept(journal, journal.segment, now_s, journal.session_id)
             elif kept.journal is not journal:
                 kept.journal, kept.segment, kept.begun_s = journal, journal.segment, now_s
             if kept.segment != journal.segment:
@@ -190,7 +197,11 @@ class Body:
                 self._doomed |= dict.fromkeys(kept.stored.pop(segment))
             for segment in [each for each in kept.sealed if each < least]:
                 del kept.sealed[segment]
-        over = [key for key, kept in self._kept.items() if key not in needed and kept.journal is not _NOTHING]
+        over = [
+            key
+            for key, kept in self._kept.items()
+            if key not in needed and (kept.journal is not _NOTHING or not self.is_awaited(kept.session_id))
+        ]
         for key in over:
             for names in self._kept.pop(key).stored.values():
                 self._doomed |= dict.fromkeys(names)
@@ -257,7 +268,7 @@ class Body:
 
     async def _note_stored(self, session_id: str) -> None:
         """Say that all of earlier owners is in the bucket, where that holds of each journal (rule 4)."""
-        if not any(kept.before for kept in self._kept.values() if kept.journal.session_id == session_id):
+        if not any(kept.before for kept in self._kept.values() if kept.session_id == session_id):
             with suppress(EngineAway, EntryChanged):
                 await self._owners.note_stored(session_id)
 

@@ -37,6 +37,8 @@ from wavstream.recovery.restoring import Taken
 AT_ONCE = 8
 HOLD_S = 3.0
 RETRY_S = 0.5
+JOIN_AGAIN_S = 10.0
+"""After a mistake of ours; the bucket, the disk and NATS are waited for where they are used."""
 _SAID_AGAIN_S = 60.0
 
 T = TypeVar("T")
@@ -157,7 +159,7 @@ class BringingBack:
         if gone_on:
             self._recovery.let_in(joined.session_id)
             log.info("taken_session_goes_on", session_id=joined.session_id, journals=len(gone_on))
-            found = await self._joins.join_behind(joined)
+            found = await self._joined_behind(joined)
         else:
             found = await self._joins.join(joined)
         starts = {**found.joined.starts, **joined.holder.starts}
@@ -166,6 +168,15 @@ class BringingBack:
             taken = self._taken(joined, taken.from_node, starts)
         self._body_goes_on(joined, found)
         await self._bring_back(joined, found, taken, gone_on=gone_on)
+
+    async def _joined_behind(self, joined: Owned) -> Found:
+        """Join what was before, however often that takes: a recording runs that is folded only then."""
+        while True:
+            try:
+                return await self._joins.join_behind(joined)
+            except Exception:
+                log.exception("taken_session_not_joined", session_id=joined.session_id)
+                await asyncio.sleep(JOIN_AGAIN_S)
 
     # ---- what was joined -------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from wavstream.cluster.tail_reading import Tail, TailReader
 from wavstream.errors import StoreError
 from wavstream.journal.outline import OutlinedJournal
 from wavstream.journal.raw_batches import RawBatch, numbers_of, raw_batches
+from wavstream.journal.records import BrokenSegment
 from wavstream.journal.segment_reader import read_header_of
 from wavstream.journal.segments import SegmentFile, segment_path, segments_of
 from wavstream.storage.object_store import ObjectStore
@@ -227,7 +229,7 @@ class Joiner:
 
     def _write(self, owned: Owned, journal: JoinedJournal, fetched: Mapping[Stored, Path], stage: Path) -> str:
         """Write a journal's segments, then move them among the others (rule 3); return the journal's app."""
-        app_id = journal.batches[0].app_id if journal.batches else read_header_of(next(iter(fetched.values()))).app_id
+        app_id = journal.batches[0].app_id if journal.batches else _app_of(fetched.values(), owned)
         by_number = {batch.number: batch for batch in journal.batches}
         made: dict[int, Path] = {}
         segments = sorted({piece.segment for piece in journal.pieces})
@@ -262,6 +264,14 @@ class Joiner:
             if made[segment] != target:
                 os.replace(made[segment], target)
         return app_id
+
+
+def _app_of(parts: Iterable[Path], owned: Owned) -> str:
+    """Return whose a journal is, by the first of its parts that tells it: one that somebody has changed does not."""
+    for part in parts:
+        with suppress(BrokenSegment):
+            return read_header_of(part).app_id
+    return owned.app_id or ""
 
 
 def _is_all_of(owned: Owned, joined: Joined) -> bool:

@@ -125,6 +125,8 @@ class NodeJournals:
             ask_dead=ask_dead,
             now_us=now_us,
         )
+        if self.body is not None:
+            self.body.is_awaited = lambda session_id: recovery.running or session_id in self.take_overs.busy
         self.given_rows = GivenRows(
             owners=self._owners,
             rows=self._rows,

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -138,9 +138,15 @@ class TakeOvers:
         if (taking := self._taking.get(session_id)) is not None:
             await asyncio.shield(taking)
             return
+        with self._is_taking(session_id):
+            await self._take(owned)
+
+    @contextmanager
+    def _is_taking(self, session_id: str) -> Iterator[None]:
+        """Have whoever takes a session meanwhile wait for what comes of it."""
         taking = self._taking[session_id] = asyncio.get_running_loop().create_future()
         try:
-            await self._take(owned)
+            yield
         except BaseException as error:
             if isinstance(error, Exception):
                 taking.set_exception(error)
@@ -297,6 +303,9 @@ class TakeOvers:
         """
         give_up = asyncio.get_running_loop().time() + RESTART_WAIT_S
         while True:
+            if (under_way := self._taking.get(session_id) or self._restoring.get(session_id)) is not None:
+                await asyncio.wait((under_way,))  # a leg was quicker: all of it is brought back there
+                raise TakenElsewhere(f"session {session_id} is brought back already")
             owned = self._owners.owner(session_id) or await self._owners.claim(session_id, None)
             if owned.node != self._node:
                 if await self._is_nowhere_else(owned):
@@ -304,7 +313,8 @@ class TakeOvers:
                     return None
                 await self._put_aside(session_id, keys, owned)
             try:
-                return await self._take_again(owned, app_id, keys)
+                with self._is_taking(session_id):
+                    return await self._take_again(owned, app_id, keys)
             except EntryChanged:
                 continue  # by whom is known now
             except EngineAway:
@@ -325,7 +335,8 @@ class TakeOvers:
         ours = await self._owners.take(owned)
         await self._back.rows_are_ours(ours)
         local = await asyncio.to_thread(local_segments, self._folder, keys, owned.epoch)
-        if not all(is_whole(owned, key, {each.segment for each in local if each.key == key}) for key in keys):
+        here = {key: {each.segment for each in local if each.key == key} for key in (*keys, *owned.holder.starts)}
+        if not all(is_whole(owned, key, segments) for key, segments in here.items()):
             joined, _ = await self._back.join(ours)
             return self._taken_again(joined)
         starts, firsts = {}, {}

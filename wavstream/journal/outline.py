@@ -4,7 +4,7 @@ A node of a cluster writes it into its tails again and again, so that another ca
 has lasted, and read what was said behind it (docs/decisions/0032).
 
 1. It is of the batches of a journal from the first one on, without a hole. Where one is missing there is none.
-2. It has the events that recovery learns from. What only the fold needs (digits, marks) is in the journal alone.
+2. It has the events that recovery learns from. Others (digits, marks) are in the journal alone.
 3. What is longer than ``MOST_BYTES`` is none: it would cost more than it saves.
 """
 
@@ -20,8 +20,9 @@ from wavstream.journal.records import RECORD, RecordKind
 
 MOST_BYTES = 1 << 16
 _EVENT = int(RecordKind.EVENT)
-_FOR_THE_FOLD = (b'"type":"digit"', b'"type":"mark"', b'"type":"left_out"')
-"""Within a string a quote is escaped: these are found nowhere else."""
+_NOT_FOR_RECOVERY = tuple(b'{"type":"%s"' % each for each in (b"digit", b"mark", b"left_out", b"session_state"))
+"""Begins of events (``events.encode`` puts the type first). What a state says again is in the others; one comes each
+minute, so that an outline would be too long after half an hour."""
 
 
 class Told(NamedTuple):
@@ -110,6 +111,6 @@ def _events(payload: bytes) -> Iterator[bytes]:
     while at < len(payload):
         length, kind, *_ = RECORD.unpack_from(payload, at)
         end = at + RECORD.size + length
-        if kind == _EVENT and not any(each in payload[at:end] for each in _FOR_THE_FOLD):
+        if kind == _EVENT and not payload[at + RECORD.size : end].startswith(_NOT_FOR_RECOVERY):
             yield payload[at:end]
         at = end

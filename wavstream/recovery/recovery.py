@@ -172,12 +172,13 @@ class Recovery:
 
         Its streams were deferred, and are let in. ``gone_on``: the journals that have gone on before (``go_on``).
         """
+        for key in gone_on:
+            self._recorder.journal_is_whole(key)
         try:
             await self._bring_back([key for key in keys if key not in gone_on], taken, may_go_on=not gone_on)
-            for key in gone_on:
-                self._recorder.journal_is_whole(key)
+            begun_here = {recording.row.id for recording in self._recorder}  # since it has gone on
             for row in await self._known(app_id, session_id):
-                if row.id not in self._journaled:
+                if row.id not in self._journaled | begun_here and self._recorder.get(row.id) is None:
                     await self._settle(row)
         finally:
             self._sessions.attach(app_id, session_id, self._clock.now_us())

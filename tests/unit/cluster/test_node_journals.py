@@ -192,6 +192,64 @@ async def test_a_node_goes_on_by_the_outline_and_joins_what_was_before_behind_it
         assert c.content() == b.content()
 
 
+async def test_what_was_joined_behind_leaves_the_bucket_with_the_rest_when_the_file_is_there(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a, engine.node("b", segment_s=0) as b:
+        await a.seal_a_part()
+        await a.body.look()
+        joined, journal = await go_on(b)
+        await b.write(journal, 3, first_us=20)
+        await b.body.look()
+        (found,) = await b.joiner.join([joined])
+        b.body.goes_on("k", SESSION, found.stored, before=journal.segment)
+        await b.write(journal, 3, first_us=30)
+        await b.body.look()
+        owned = b.owners.owner(SESSION)
+        assert owned is not None
+        assert owned.held[0].tail_from == owned.held[0].tail_below, "all that was before is in the bucket"
+        b.leases.finish("recording of k")
+        b.leases.stored("recording of k")
+        for _ in range(2):
+            await b.body.look()
+        assert not engine.store.objects
+        assert not b.copier.keys
+
+
+async def test_a_recording_that_ends_at_once_behind_its_join_leaves_nothing_that_is_looked_after(
+    tmp_path: Path,
+) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a, engine.node("b") as b:
+        await a.seal_a_part()
+        await a.body.look()
+        joined, _ = await go_on(b)
+        (found,) = await b.joiner.join([joined])
+        b.body.goes_on("k", SESSION, found.stored, before=2)
+        b.leases.finish("recording of k")
+        b.leases.stored("recording of k")
+        await b.body.look()
+        assert engine.store.objects, "it may still be brought back"
+        b.body.is_awaited = lambda _: False
+        for _ in range(2):
+            await b.body.look()
+        assert not engine.store.objects
+        assert not b.copier.keys
+
+
+async def test_a_part_of_the_bucket_that_somebody_has_changed_is_a_hole_and_the_rest_is_joined(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a, engine.node("b") as b:
+        await a.seal_a_part()
+        await a.body.look()
+        (part,) = engine.store.objects
+        engine.store.objects[part] = b"somebody's"
+        joined, journal = await go_on(b)
+        await b.write(journal, 2, first_us=20)
+        (found,) = await b.joiner.join([joined])
+        assert found.apps == {"k": "default"}
+        assert [number for number, _ in b.content()][-2:] == [4, 5]
+
+
 async def test_one_that_dies_before_it_has_joined_is_followed_by_another_that_has_all(tmp_path: Path) -> None:
     engine = Engine(tmp_path)
     async with engine.node("a", segment_s=0) as a, engine.node("b") as b, engine.node("c") as c:

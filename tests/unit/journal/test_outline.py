@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from tests.support.journals import a_started_recording
 from tests.support.records import frame_record
 from tests.unit.journal.support import record
-from wavstream.journal.events import Digit, Mark, ServerStarted, ServerStopped
+from wavstream.journal.events import Digit, Mark, RecordingStarted, ServerStarted, ServerStopped, SessionState
 from wavstream.journal.outline import MOST_BYTES, Outline, last_arrival_us, unpack_outline
 from wavstream.journal.records import clock_record, event_record
 
@@ -26,12 +29,17 @@ def test_an_outline_has_the_events_and_nothing_of_the_audio() -> None:
     assert (outline.through, outline.segment) == (2, 2)
 
 
-def test_digits_and_marks_are_left_out_and_words_that_look_like_them_are_not() -> None:
+def test_what_recovery_learns_nothing_from_is_left_out_and_words_that_look_like_it_are_not() -> None:
     digit = event_record(1, Digit(stream=1, digit="7"))
     mark = event_record(2, Mark(stream=1, name="x"))
-    assert outline_of(digit + mark).told == []
-    words = frame_record(track=0, arrival_us=1, position=0, payload=b'"type":"mark"')
+    again = event_record(3, SessionState(recordings=(), streams=(), leg_order=("a",)))
+    assert outline_of(digit + mark + again).told == []
+    words = frame_record(track=0, arrival_us=1, position=0, payload=b'{"type":"mark"')
     assert [each.record for each in outline_of(words + STOPPED).told] == [STOPPED]
+    recording = a_started_recording()
+    recording = replace(recording, options=replace(recording.options, metadata={"type": "mark"}))
+    start = event_record(4, RecordingStarted(recording=recording, streams=(), leg_order=()))
+    assert [each.record for each in outline_of(start).told] == [start]
 
 
 def test_one_is_packed_as_it_was_at_an_earlier_batch() -> None:
