@@ -122,6 +122,11 @@ class _Round:
             await self._streaming()
             self._report.say(f"{self._name}: {number + 1} of {len(freezes)}")
         await asyncio.sleep(_TALK_S)
+        try:
+            await self._nodes.whole(is_joined=True)  # what was said before is in the bucket, which is taken away now
+        except NotWhole as lacks:
+            self._report.fell(NODE_KILLED, f"{self._name}: not whole at its end: {lacks}")
+            return
         await self._end()
 
     # ---- what happens ------------------------------------------------------------------------------------------

@@ -28,7 +28,9 @@ _WHOLE_S = 120.0
 """Until a cluster is whole again; on a machine that is busy a node takes 20 s to start."""
 AWAY = "wavstream_cluster_engine_away"
 BEHIND = "wavstream_cluster_tail_seconds"
-"""Metrics of a node: whether NATS answers it, and how old what it has not taken yet is."""
+JOINING = "wavstream_cluster_sessions_joining"
+"""Metrics of a node: whether NATS answers it, how old what it has not taken yet is, and how many calls it has taken of
+which what was said before is not all there."""
 _BEHIND_S = 0.25
 _PROBED = "wavstream.tail.of-nobody.0"
 """A subject of the stream that has the tails, and of no node."""
@@ -153,15 +155,18 @@ class Nodes:
                 raise
             await process.start()  # NATS had no leader in these seconds: systemd would try again too
 
-    async def whole(self) -> None:
-        """Wait until every node is ready, has NATS, and NATS has what the node wrote; raise NotWhole."""
+    async def whole(self, *, is_joined: bool = False) -> None:
+        """Wait until every node is ready, has NATS, and NATS has what the node wrote; raise NotWhole.
+
+        ``is_joined``: and each has all that was said in the calls that it has taken.
+        """
         give_up_s = time.monotonic() + _WHOLE_S
-        while (lacks := await self._lacks()) is not None:
+        while (lacks := await self._lacks(is_joined=is_joined)) is not None:
             if time.monotonic() > give_up_s:
                 raise NotWhole(lacks)
             await asyncio.sleep(_EVERY_S)
 
-    async def _lacks(self) -> str | None:
+    async def _lacks(self, *, is_joined: bool) -> str | None:
         for number, victim in enumerate(self.victims):
             try:
                 ready = await victim.http.get("/readyz")
@@ -175,6 +180,8 @@ class Nodes:
                 return f"node {number} has no NATS"
             if float(figures.get(BEHIND, 0)) > _BEHIND_S:
                 return f"node {number} has something for {figures[BEHIND]} s that NATS has not"
+            if is_joined and float(figures.get(JOINING, 0)):
+                return f"node {number} lacks what was said before in {figures[JOINING]} calls"
         return None
 
     async def close(self) -> None:

@@ -10,7 +10,8 @@ Who writes a tail:
 Who reads it, from there to the fence (``read_outlines``):
 
 3. What counts is the last outline of a journal, and the batches behind it. One that has none, or of which a batch is
-   missing behind it, has to be joined first; so has one of which the bucket has more than the tail.
+   missing behind it, has to be joined first; so has one of which the bucket has more than the tail, or of which a node
+   that was started again had not yet read back what it had before.
 4. Who goes on does so behind all that counts, as ``joining`` has it.
 """
 
@@ -140,7 +141,7 @@ def read_outlines(owned: Owned, items: Iterable[TailBatch], stored: Sequence[Sto
 
 
 def _start(owned: Owned, key: str, outline: Outline, stored: Sequence[Stored]) -> Start | None:
-    """Return where whoever takes the session goes on with a journal; None: the bucket has more of it than the tail."""
+    """Return where whoever takes the session goes on with a journal; None: there is more of it than the tail tells."""
     segments, below = [outline.segment], outline.through + 1
     for each in stored:
         limit = limit_of(owned, key, each.epoch) if each.key == key else 0
@@ -149,5 +150,6 @@ def _start(owned: Owned, key: str, outline: Outline, stored: Sequence[Stored]) -
             if (each.below if limit is None else min(each.below, limit)) > below:
                 return None
     starts = [start for _, start in starts_of(owned, key)]
-    segment = max([*(each + 1 for each in segments), *(start.segment for start in starts)])
-    return Start(segment, max([below, *(start.number for start in starts)]))
+    if any(start.number > below for start in starts):
+        return None
+    return Start(max([*(each + 1 for each in segments), *(start.segment for start in starts)]), below)

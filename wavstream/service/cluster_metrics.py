@@ -52,6 +52,8 @@ def cluster_metrics(
             text = "Sessions that this node has taken from others, and that others have taken from it."
             name = "wavstream_cluster_take_overs_total"
             yield MetricSample(name, text, count, MetricType.COUNTER, {"what": what})
+        text = "Sessions taken from others of which what was said before is not all here yet: their files wait for it."
+        yield MetricSample("wavstream_cluster_sessions_joining", text, len(journals.take_overs.busy))
         text = "Connections that this node relays to others now."
         yield MetricSample("wavstream_relays", text, nodes.hand_overs.relays)
         text = "Connections that this node has relayed to others."

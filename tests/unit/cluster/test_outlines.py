@@ -115,6 +115,16 @@ def test_what_an_earlier_owner_has_uploaded_and_does_not_count_is_passed_over() 
     assert (journal.segment, journal.number) == (2, 10)
 
 
+def test_a_node_that_was_started_again_and_has_not_read_back_all_it_had_is_no_guide() -> None:
+    held = Held(epoch=2, node="a", shard=0, starts={"k": Start(3, 30)}, is_joined=True)
+    owned = msgspec.structs.replace(TAKEN, held=(TAKEN.held[0], held, Held(epoch=3, node="c", shard=0)))
+    shipped = Shipped()
+    for number in range(40):
+        shipped.tail.add(batch(number, epoch=2))
+        shipped.send_all()
+        assert bool(read_outlines(owned, end_of(shipped)[1], [])) is (number >= 29)
+
+
 def test_one_that_goes_on_by_its_outline_is_outlined_again_for_the_next() -> None:
     first = Shipped()
     write(first, range(30))
