@@ -7,7 +7,7 @@
 3. Where the own beats were away for more than half a lease (the engine was, or the watcher stood still), everybody
    begins to count again: what the others wrote meanwhile may not have come either.
 4. An entry that was deleted is a node that has ended by itself: it is dead at once.
-5. Half a lease is enough for a node whose address has refused a connection since its last beat: its process is gone.
+5. A quarter of it is enough for a node whose address has refused a connection since its last beat: its process is gone.
    (One that stands still, or is cut off, does not refuse; what it leaves unanswered tells nothing.)
 
 To be wrong costs a take-over and no sample: the old owner's writes are refused by a fence (``tail``).
@@ -132,7 +132,7 @@ class Membership:
         seen = self._seen.get(name)
         if seen is None:
             return self._ended_us.get(name, self._counts_from_us)
-        lease_us = self._lease_us // 2 if seen.has_refused else self._lease_us
+        lease_us = self._lease_us // 4 if seen.has_refused else self._lease_us
         ends_us = max(seen.changed_us, self._counts_from_us) + lease_us
         return ends_us if self._heard_us is not None and self._heard_us >= ends_us else None  # rule 2
 
