@@ -73,7 +73,7 @@ class Weed:
     def start(self) -> None:
         """Start it, and return when it takes objects."""
         command = [self._program, "server", f"-dir={self._folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
-        command += [f"-s3.config={self._folder / 's3.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=50"]
+        command += [f"-s3.config={self._folder / 's3.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=500"]
         command += ["-volume.preStopSeconds=0", *(f"-{name}={port}" for name, port in self._ports.items())]
         # Other servers of it that have ports of their own, which are the same for each weed of the machine.
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]

@@ -208,14 +208,15 @@ class Body:
         self._copier.closed(over)
 
     async def _look_for_sealed(self, kept: _Kept) -> None:
-        key, written = kept.journal.key, kept.journal.written.segment
+        key, written, before = kept.journal.key, kept.journal.written.segment, kept.before
         try:
             sealed = await asyncio.to_thread(_sealed, self._folder, key, written, {*kept.stored, *kept.sealed})
         except OSError as error:
             log.warning("journal_segment_not_read", journal=key, error=str(error))
             return
         kept.sealed |= sealed
-        kept.looked_at = written
+        if kept.before == before:  # else what was before our part has come meanwhile, and is looked for again
+            kept.looked_at = written
 
     async def _upload(self) -> None:
         ready = [
@@ -262,7 +263,7 @@ class Body:
             self._doomed[key] = None
             return
         self._copier.stored(journal.key, segment, numbers.below - 1)
-        if kept.before and all(each >= kept.before for each in kept.sealed):
+        if kept.before and kept.looked_at >= kept.before and all(each >= kept.before for each in kept.sealed):
             kept.before = 0
             await self._note_stored(journal.session_id)
 

@@ -156,6 +156,10 @@ class BringingBack:
                 gone_on = await self._recovery.go_on(outlined.journals, rows, taken)
         except msgspec.MsgspecError as error:  # an event that is not known here: the whole journal says more of it
             log.warning("outline_unreadable", session_id=joined.session_id, error=str(error))
+        except DependencyError as error:  # of the catalog: what has gone on goes on, the rest comes with its journal
+            log.warning("session_rows_wait", session_id=joined.session_id, sessions=1, error=str(error))
+            keys = (journal.key for journal in outlined.journals)
+            gone_on = frozenset(key for key in keys if self._recorder.awaits_journal(key))
         if gone_on:
             self._recovery.let_in(joined.session_id)
             log.info("taken_session_goes_on", session_id=joined.session_id, journals=len(gone_on))

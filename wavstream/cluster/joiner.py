@@ -6,7 +6,7 @@
 3. What is joined is written beside the journals first, then moved among them: a crash leaves either nothing of it, or
    segments that are whole.
 4. A journal that is here already (of before a restart, or of an earlier time with the session) is one more source, as
-   long as the last who had the session is this node; else it is put aside: what it has more does not count.
+   long as the last who had the session is this node; else it is removed: what it has more does not count.
 5. Who goes on first and joins behind (``outline``) has fenced the tail, and read the end of it alone. Then what he
    writes himself meanwhile lies in the segments from his start on: nothing of those is joined, or touched.
 """
@@ -34,7 +34,7 @@ from wavstream.journal.outline import OutlinedJournal
 from wavstream.journal.raw_batches import RawBatch, numbers_of, raw_batches
 from wavstream.journal.records import BrokenSegment
 from wavstream.journal.segment_reader import read_header_of
-from wavstream.journal.segments import SegmentFile, segment_path, segments_of
+from wavstream.journal.segments import SegmentFile, journals_in, segment_path, segments_of
 from wavstream.storage.object_store import ObjectStore
 
 AT_ONCE = 8
@@ -143,8 +143,11 @@ class Joiner:
             outlined = Outlined()
             for tail in await readings.of(owned):
                 journals = read_outlines(owned, tail.batches, stored or ())
-                outlined = Outlined(journals, {owned.held[-2].epoch: tail.through})
+                if not any(journal.key in here for journal in journals):
+                    outlined = Outlined(journals, {owned.held[-2].epoch: tail.through})
             on_outlined(owned, outlined)
+
+        here = (await asyncio.to_thread(journals_in, self._folder)).journals  # of an earlier time: rule 4
 
         async with self._reader.ends(tails.values()) as readings:
             await asyncio.gather(*map(outline_one, taken, lists))
@@ -166,7 +169,7 @@ class Joiner:
         return tuple(each for each in found if each is not None)
 
     def _tails_of(self, taken: Sequence[Owned], *, from_begin: bool) -> list[Tail]:
-        """Return the tails of all who had these sessions, as they are to be fenced or read (rules 1 and 2)."""
+        """Return the tails of all who had these sessions, as they are to be fenced or read."""
         tails: dict[tuple[str, int], Tail] = {}
         for owned in taken:
             to_fence = owned.to_fence()
@@ -277,9 +280,10 @@ def _app_of(parts: Iterable[Path], owned: Owned) -> str:
 def _is_all_of(owned: Owned, joined: Joined) -> bool:
     """Return whether the tails alone have all that there is of a session (rule 2).
 
-    Once a journal is in the bucket its tail is read no more: what the entry names and no tail has is there.
+    Once a journal is in the bucket its tail is read no more: what the entry names and no tail has is there. What goes
+    on here already (rule 5) is named by our own part.
     """
-    named = {key for held in owned.held[:-1] for key in held.starts}
+    named = {key for held in owned.held for key in held.starts}
     return named <= joined.starts.keys() and not any(journal.begins or journal.holes for journal in joined.journals)
 
 

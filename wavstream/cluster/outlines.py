@@ -5,7 +5,8 @@ Who writes a tail:
 1. A journal is outlined again and again (``due``), behind the batches of a message: after ``EVERY`` messages of its
    shard, and one that is long more seldom, so that it stays a small part of what is written.
 2. Each message tells from which one on the subject has an outline of all journals that are written (``told_from``).
-   One of which nothing has come for ``QUIET`` messages is over, and is left out.
+   One of which nothing has come for ``QUIET`` messages is over, and is left out; so is one that was due long ago, since
+   no message had room for its outline: all others would be read from there.
 
 Who reads it, from there to the fence (``read_outlines``):
 
@@ -34,6 +35,11 @@ BYTES_A_MESSAGE = 100
 """Of a long outline: about a hundredth of the audio that a message has of its call."""
 QUIET = 100
 """Messages: 15 s. Of a call that is recorded a clock record comes every second at least."""
+
+
+def _period(outline: Outline) -> int:
+    """Return how many messages lie between two outlines of a journal (rule 1)."""
+    return max(EVERY, outline.size_bytes // BYTES_A_MESSAGE)
 
 
 @dataclass(slots=True)
@@ -105,13 +111,14 @@ class ShardOutlines:
     @property
     def told_from(self) -> int:
         """From which message on there is an outline of each journal that is written (rule 2); 0: of none."""
-        least = self._messages - QUIET
-        return min((each.since for each in self._journals.values() if each.since and each.heard_at >= least), default=0)
+        return min((each.since for each in self._journals.values() if self._counts(each)), default=0)
+
+    def _counts(self, journal: _Outlined) -> bool:
+        is_late = self._messages - journal.at > 2 * _period(journal.outline)
+        return bool(journal.since) and self._messages - journal.heard_at <= QUIET and not is_late
 
     def _is_due(self, journal: _Outlined) -> bool:
-        if not journal.since:
-            return True
-        return self._messages - journal.at >= max(EVERY, journal.outline.size_bytes // BYTES_A_MESSAGE)
+        return not journal.since or self._messages - journal.at >= _period(journal.outline)
 
 
 def read_outlines(owned: Owned, items: Iterable[TailBatch], stored: Sequence[Stored]) -> tuple[OutlinedJournal, ...]:

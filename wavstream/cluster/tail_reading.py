@@ -6,6 +6,8 @@
    answer soon, all of it is read: whoever waits for a leg waits for this.
 3. The end of a tail begins where its last message says that all journals are outlined from (``outlines``).
 4. An answer that is lost has one tail read again: the others do not wait for it, nor it for them.
+5. Messages that have come already are read without a wait, thousands of them, and calls are recorded meanwhile: whoever
+   reads lets the loop go on every few milliseconds.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ ENDS_AT_ONCE = 8
 """Ends of tails that are read beside each other."""
 TAILS_AT_ONCE = 2
 """Whole tails: NATS closes a connection for which 64 MiB wait, and sends up to 32 MiB of each that it is asked for."""
+
+BREATH_BYTES = 1 << 18
 
 log = structlog.get_logger(__name__)
 
@@ -70,14 +74,16 @@ class TailReader:
     def __init__(self, engine_log: Log, *, node: str) -> None:
         self._log = engine_log
         self._node = node
+        self._whole_at_once = asyncio.Semaphore(TAILS_AT_ONCE)  # of all joins together
+        self._ends_at_once = asyncio.Semaphore(ENDS_AT_ONCE)
 
     def whole(self, tails: Iterable[Tail]) -> Readings:
         """Read all of these tails."""
-        return Readings(tails, self._read_whole, at_once=TAILS_AT_ONCE)
+        return Readings(tails, self._read_whole, at_once=self._whole_at_once)
 
     def ends(self, tails: Iterable[Tail]) -> Readings:
         """Fence these tails, and read the end of each (rule 3)."""
-        return Readings(tails, self._read_end, at_once=ENDS_AT_ONCE)
+        return Readings(tails, self._read_end, at_once=self._ends_at_once)
 
     async def _read_whole(self, tail: Tail) -> None:
         subject = tail_subject(tail.node, tail.shard)
@@ -112,10 +118,14 @@ class TailReader:
                 await asyncio.sleep(RETRY_S)
 
     async def _read(self, subject: str, tail: Tail, after: int, below: int, *, has_outlines: bool = False) -> None:
-        pieces = Pieces()
+        pieces, read_bytes = Pieces(), 0
         async for logged in self._log.read(subject, after=after):
             if logged.sequence >= below:
                 break
+            read_bytes += len(logged.payload)
+            if read_bytes >= BREATH_BYTES:  # rule 5
+                read_bytes = 0
+                await asyncio.sleep(0)
             try:
                 contents = unpack(logged.payload)
             except UnknownMessage as error:
@@ -131,8 +141,10 @@ class TailReader:
 class Readings:
     """Tails that are being read: the first sessions go on while those of the last are read."""
 
-    def __init__(self, tails: Iterable[Tail], read: Callable[[Tail], Awaitable[None]], *, at_once: int) -> None:
-        self._at_once = asyncio.Semaphore(at_once)
+    def __init__(
+        self, tails: Iterable[Tail], read: Callable[[Tail], Awaitable[None]], *, at_once: asyncio.Semaphore
+    ) -> None:
+        self._at_once = at_once
         self._read = read
         self._begin = {(tail.node, tail.shard): partial(self._run, tail) for tail in tails}
         self._tasks: dict[tuple[str, int], asyncio.Task[Tail]] = {}

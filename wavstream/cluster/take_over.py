@@ -335,8 +335,8 @@ class TakeOvers:
         ours = await self._owners.take(owned)
         await self._back.rows_are_ours(ours)
         local = await asyncio.to_thread(local_segments, self._folder, keys, owned.epoch)
-        here = {key: {each.segment for each in local if each.key == key} for key in (*keys, *owned.holder.starts)}
-        if not all(is_whole(owned, key, segments) for key, segments in here.items()):
+        here = {key: {each.segment for each in local if each.key == key} for key in keys}
+        if not owned.holder.is_joined or not all(is_whole(owned, *each) for each in here.items()):
             joined, _ = await self._back.join(ours)
             return self._taken_again(joined)
         starts, firsts = {}, {}

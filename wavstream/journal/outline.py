@@ -18,7 +18,7 @@ import msgspec
 
 from wavstream.journal.records import RECORD, RecordKind
 
-MOST_BYTES = 1 << 16
+MOST_BYTES = 1 << 14
 _EVENT = int(RecordKind.EVENT)
 _NOT_FOR_RECOVERY = tuple(b'{"type":"%s"' % each for each in (b"digit", b"mark", b"left_out", b"session_state"))
 """Begins of events (``events.encode`` puts the type first). What a state says again is in the others; one comes each

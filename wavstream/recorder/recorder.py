@@ -141,6 +141,11 @@ class Recorder:
         recording.begin(row, journal, job, first_segment=first_segment)
         return recording
 
+    def awaits_journal(self, journal_key: str) -> bool:
+        """Return whether recordings of a journal run of which the first part is to come."""
+        live = (self._live.get(recording_id) for recording_id in self._leases.holders(journal_key))
+        return any(recording is not None and recording.awaits_journal for recording in live)
+
     def journal_is_whole(self, journal_key: str) -> None:
         """Fold the recordings of a journal of which the first part has come."""
         for recording_id in self._leases.holders(journal_key):

@@ -122,6 +122,11 @@ class LiveRecording:
         self.job.awaits_journal = True
         self._journal_whole = asyncio.get_running_loop().create_future()
 
+    @property
+    def awaits_journal(self) -> bool:
+        """Whether what was before this node's part of the journal is not here yet."""
+        return self._journal_whole is not None and not self._journal_whole.done()
+
     def journal_came(self) -> bool:
         """Note that all of the journal is here; return whether that was waited for."""
         if self.job is None or self._journal_whole is None or self._journal_whole.done():

@@ -40,7 +40,7 @@ from wavstream.clock import UnixClock
 from wavstream.errors import StoreError, TakenElsewhere
 from wavstream.journal.outline import OutlinedJournal
 from wavstream.journal.records import BrokenSegment, UnknownVersion
-from wavstream.journal.segments import delete_segments, journals_in, segment_path
+from wavstream.journal.segments import delete_segments, journals_in, segment_path, segments_of
 from wavstream.journal.set_aside import FOLDER as SET_ASIDE
 from wavstream.journal.set_aside import TAKEN
 from wavstream.journal.writer import JournalWriter
@@ -151,18 +151,18 @@ class Recovery:
     ) -> frozenset[str]:
         """Go on with one session that another node had, by outlines of its journals; return those that go on.
 
-        ``rows``: its recordings, as the catalog has them. Where one of them runs that no outline tells of, nothing goes
-        on before the journals are there (``take_in``). What goes on is folded once they are. Raise
-        msgspec.MsgspecError for an event that is not known here.
+        ``rows``: its recordings; where one runs that no outline tells of, nothing does before ``take_in``. What goes on
+        is folded when its journal has come. Raise msgspec.MsgspecError for unknown events.
         """
         summaries = [summary_of(journal) for journal in journals]
         told = {recording_id for summary in summaries for recording_id in summary.recordings}
-        if any(row.status.is_unfinished and row.status is not Status.COMPLETED and row.id not in told for row in rows):
-            return frozenset()
         needed = {row.id for row in rows if row.status.is_unfinished}
+        if any(row.id in needed - told and row.status is not Status.COMPLETED for row in rows):
+            return frozenset()
         summaries = [summary for summary in summaries if needed.intersection(summary.recordings)]
         self._journaled |= {recording_id for summary in summaries for recording_id in summary.recordings}
-        await self._restore(summaries, taken, is_whole=False)
+        for app_id in {each.header.app_id for each in summaries}:
+            await self._restore([each for each in summaries if each.header.app_id == app_id], taken, is_whole=False)
         return frozenset(summary.header.key for summary in summaries)
 
     async def take_in(
@@ -244,7 +244,7 @@ class Recovery:
             for (app_id, session_id), keys in self._journals.items():
                 try:
                     taken = None if self._ask_first is None else await self._ask_first(app_id, session_id, keys)
-                    await self._bring_back(keys, taken)
+                    await self._bring_back([*keys, *await asyncio.to_thread(self._came_with, taken)], taken)
                 except TakenElsewhere:
                     continue
                 except Exception:  # one session's fault must not keep the others from coming back
@@ -327,6 +327,11 @@ class Recovery:
     async def _known(self, app_id: str, session_id: str) -> list[Recording]:
         """Return the rows of a session whose file is not made: a damaged journal may have lost their start."""
         return await self._recordings.unfinished(of=(app_id, session_id))
+
+    def _came_with(self, taken: Taken | None) -> list[str]:
+        """Return journals that were not here at the start, and are since their session was taken again."""
+        new = set(() if taken is None else taken.starts).difference(*self._journals.values())
+        return [key for key in sorted(new) if segments_of(self._folder, key)]
 
     def _now(self) -> datetime:
         return utc(self._clock.now_us())

@@ -192,6 +192,39 @@ async def test_a_node_goes_on_by_the_outline_and_joins_what_was_before_behind_it
         assert c.content() == b.content()
 
 
+async def test_what_goes_on_is_not_joined_to_nothing_where_the_bucket_stays_away_until_the_tail_is_gone(
+    tmp_path: Path,
+) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a", segment_s=0) as a, engine.node("b") as b:
+        await a.seal_a_part()
+        await a.body.look()
+        joined, _ = await go_on(b)
+        engine.store.away = "away"
+        for messages in engine.log.subjects.values():
+            messages.clear()
+        with pytest.raises(StoreError):
+            await b.joiner.join([joined], store_wait_s=0.01)
+        engine.store.away = None
+        await b.joiner.join([joined])
+        assert b.content(), "what the bucket has"
+
+
+async def test_what_lies_here_of_an_earlier_time_with_a_session_is_no_begin_of_a_call_that_goes_on(
+    tmp_path: Path,
+) -> None:
+    engine = Engine(tmp_path)
+    async with engine.node("a") as a, engine.node("b") as b:
+        await a.owners.claim(SESSION, "default")
+        await a.write(a.journal(), 4)
+        (b.folder / "k-000002.wsj").write_bytes(b"of an earlier time")
+        owned = b.owners.owner(SESSION)
+        assert owned is not None
+        found: list[Outlined] = []
+        await b.joiner.outline([await b.owners.take(owned)], on_outlined=lambda _, each: found.append(each))
+        assert found == [Outlined()]
+
+
 async def test_what_was_joined_behind_leaves_the_bucket_with_the_rest_when_the_file_is_there(tmp_path: Path) -> None:
     engine = Engine(tmp_path)
     async with engine.node("a", segment_s=0) as a, engine.node("b", segment_s=0) as b:

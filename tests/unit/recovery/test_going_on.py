@@ -148,6 +148,26 @@ async def test_of_what_has_its_file_nothing_goes_on(harness: RecorderHarness, le
     assert harness.left() == []
 
 
+async def test_each_app_of_a_session_goes_on_with_its_own_newest_journal(harness: RecorderHarness, left: Leave) -> None:
+    first = a_started_recording()
+    second = replace(a_started_recording(), id="of another app", app_id="other")
+    for recording in (first, second):
+        await harness.catalog.recordings.add(recording)
+    older = await left(call(first, from_s=harness.now_s - 3.0))
+    shutil.rmtree(older.folder)
+    newer = await left(call(second, from_s=harness.now_s - 1.5))
+    of_other = replace(newer.journal, app_id="other")
+
+    taken = replace(newer.taken, starts={**older.taken.starts, **newer.taken.starts})
+    gone_on = await harness.recovery.go_on([older.journal, of_other], [first, second], taken)
+
+    assert gone_on == {older.journal.key, of_other.key}
+    assert {(each.row.app_id, each.row.status) for each in harness.recorder} == {
+        ("default", Status.ONGOING), ("other", Status.ONGOING)
+    }  # fmt: skip
+    assert all(harness.recorder.awaits_journal(key) for key in gone_on)
+
+
 @pytest.mark.parametrize(("from_node", "told"), [("a", []), ("b", ["journal_damaged", "journal_set_aside"])])
 async def test_what_is_left_of_a_journal_whose_files_are_all_there_goes_without_an_error(
     harness: RecorderHarness, from_node: str, told: list[str]
