@@ -80,7 +80,7 @@ class Nodes:
     def __init__(self, folder: Path, postgres_folder: Path, *, count: int = 3, **settings: Any) -> None:
         """Prepare it; its files lie in these folders."""
         self.nats = NatsCluster(folder / "nats")
-        self.weed = Weed(folder / "weed")
+        self.weed = Weed(folder / "weed", volumes=500)
         self.postgres = Postgres(postgres_folder, fsync="on")
         self._folder, self._settings = folder, settings
         self._count = count

@@ -41,8 +41,9 @@ def weed_program() -> str:
 class Weed:
     """The server. ``bucket`` is made at its first start."""
 
-    def __init__(self, folder: Path, *, bucket: str = "calls") -> None:
-        """Prepare it; its files lie in ``folder``."""
+    def __init__(self, folder: Path, *, bucket: str = "calls", volumes: int = 50) -> None:
+        """Prepare it; its files lie in ``folder``, so many times 64 MB of them at most."""
+        self._volumes = volumes
         self._program = weed_program()
         self._folder = folder
         self.bucket = bucket
@@ -73,8 +74,8 @@ class Weed:
     def start(self) -> None:
         """Start it, and return when it takes objects."""
         command = [self._program, "server", f"-dir={self._folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
-        command += [f"-s3.config={self._folder / 's3.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=500"]
-        command += ["-volume.preStopSeconds=0", *(f"-{name}={port}" for name, port in self._ports.items())]
+        command += [f"-s3.config={self._folder / 's3.json'}", "-master.volumeSizeLimitMB=64"]
+        command += [f"-volume.max={self._volumes}", "-volume.preStopSeconds=0", *(f"-{name}={port}" for name, port in self._ports.items())]
         # Other servers of it that have ports of their own, which are the same for each weed of the machine.
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         with (self._folder / "log").open("ab") as log:
