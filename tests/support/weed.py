@@ -75,7 +75,8 @@ class Weed:
         """Start it, and return when it takes objects."""
         command = [self._program, "server", f"-dir={self._folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
         command += [f"-s3.config={self._folder / 's3.json'}", "-master.volumeSizeLimitMB=64"]
-        command += [f"-volume.max={self._volumes}", "-volume.preStopSeconds=0", *(f"-{name}={port}" for name, port in self._ports.items())]
+        command += [f"-volume.max={self._volumes}", "-volume.preStopSeconds=0"]
+        command += [*(f"-{name}={port}" for name, port in self._ports.items())]
         # Other servers of it that have ports of their own, which are the same for each weed of the machine.
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         with (self._folder / "log").open("ab") as log:
