@@ -94,7 +94,7 @@ class BringingBack:
             if outlined.journals:
                 return await self._go_on(ours, outlined, from_node)
             joined, found = await self.join(ours)
-            taken = self._taken(joined, from_node, found.joined.starts)
+            taken = taken_from(from_node, joined)
             return lambda: self._bring_back(joined, found, taken, gone_on=())
         finally:
             self.waiting -= 1
@@ -145,7 +145,7 @@ class BringingBack:
                 copied=journal.number - 1,
                 outline=journal.outline,
             )
-        taken = self._taken(joined, from_node, starts)
+        taken = taken_from(from_node, joined)
         return lambda: self._join_behind(joined, outlined, taken)
 
     async def _join_behind(self, joined: Owned, outlined: Outlined, taken: Taken) -> None:
@@ -169,7 +169,7 @@ class BringingBack:
         starts = {**found.joined.starts, **joined.holder.starts}
         if starts != joined.holder.starts:  # journals that are over, whose files nobody has
             joined = await self._note_joined(joined, starts, {})
-            taken = self._taken(joined, taken.from_node, starts)
+            taken = taken_from(taken.from_node, joined)
         self._body_goes_on(joined, found)
         await self._bring_back(joined, found, taken, gone_on=gone_on)
 
@@ -212,6 +212,8 @@ class BringingBack:
             except EngineAway:
                 await asyncio.sleep(RETRY_S)
 
-    def _taken(self, joined: Owned, from_node: str, starts: Mapping[str, Start]) -> Taken:
-        positions = {key: Position(start.segment, 0, start.number) for key, start in starts.items()}
-        return Taken(from_node=from_node, to_node=self._node, epoch=joined.epoch, starts=positions)
+
+def taken_from(from_node: str, joined: Owned) -> Taken:
+    """Return what recovery is told of a session that is ours, of which the entry says from where on we write."""
+    starts = {key: Position(start.segment, 0, start.number) for key, start in joined.holder.starts.items()}
+    return Taken(from_node=from_node, to_node=joined.node, epoch=joined.epoch, starts=starts)

@@ -26,7 +26,7 @@ import structlog
 
 from wavstream.catalog.nodes import Nodes as Rows
 from wavstream.cluster.body import Body
-from wavstream.cluster.bringing_back import BringingBack, Rest
+from wavstream.cluster.bringing_back import BringingBack, Rest, taken_from
 from wavstream.cluster.copier import Copier
 from wavstream.cluster.engine import EngineAway, EntryChanged
 from wavstream.cluster.joiner import Joiner, local_segments
@@ -36,7 +36,6 @@ from wavstream.cluster.orphans import Orphans
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.ownership import Owned, Start, heir
 from wavstream.errors import DependencyError, TakenElsewhere
-from wavstream.journal.segments import Position
 from wavstream.model.recording import EndReason
 from wavstream.recorder.recorder import Recorder
 from wavstream.recovery.recovery import Recovery
@@ -103,7 +102,7 @@ class TakeOvers:
         self._recovery = recovery
         self._ask_dead = ask_dead
         self._taking: dict[str, asyncio.Future[None]] = {}
-        """Sessions whose journal is being joined."""
+        """Sessions whose streams may not come yet."""
         self._restoring: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._orphans = Orphans()
@@ -338,7 +337,7 @@ class TakeOvers:
         here = {key: {each.segment for each in local if each.key == key} for key in keys}
         if not owned.holder.is_joined or not all(is_whole(owned, *each) for each in here.items()):
             joined, _ = await self._back.join(ours)
-            return self._taken_again(joined)
+            return taken_from(self._node, joined)
         starts, firsts = {}, {}
         for key in keys:
             of_it = [each for each in local if each.key == key]
@@ -351,11 +350,7 @@ class TakeOvers:
             self._copier.goes_on(joined, key, app_id, segment=firsts[key], copied=-1)
             if self._body is not None:
                 self._body.goes_on(key, ours.session_id, (), before=0)
-        return self._taken_again(joined)
-
-    def _taken_again(self, joined: Owned) -> Taken:
-        starts = {key: Position(start.segment, 0, start.number) for key, start in joined.holder.starts.items()}
-        return Taken(from_node=self._node, to_node=self._node, epoch=joined.epoch, starts=starts)
+        return taken_from(self._node, joined)
 
     async def _put_aside(self, session_id: str, keys: Sequence[str], owned: Owned) -> None:
         for key in keys:
