@@ -3,9 +3,10 @@
 1. A session that nobody has is claimed. A node that takes nothing new has another one claim it, once: what is relayed
    here is claimed here.
 2. Where the owner is dead, or has left, its session is taken over first, and then the connection is read here.
-3. Where the owner is alive and does not take it, it is tried again until ``wait_s`` is over; one that refuses is dead
-   sooner (``membership``, rule 5). Then the connection is read here, and is refused (``is_refused``): in the shape of
-   its API or its protocol, which only whoever reads it knows.
+3. Where the owner is alive and does not take it, it is tried again until ``wait_s`` is over; one where nobody listens
+   is dead sooner (``membership``, rule 5), and is called once in a while for all that wait for it: the 200 legs of a
+   node that has died come within a second. Then the connection is read here, and is refused (``is_refused``): in the
+   shape of its API or its protocol, which only whoever reads it knows.
 4. Over more than ``MOST_HOPS`` nodes nothing goes: two whose tables differ for a moment would send it to and fro.
 5. A relay to a node that is dead ends at once: its peers connect again, and their sessions are taken over.
 """
@@ -93,6 +94,8 @@ class HandOvers:
         self._wait_s = wait_s
         self._relays: set[Relay] = set()
         self._refused_until: dict[str, float] = {}
+        self._not_called_until: dict[str, float] = {}
+        """By node at which nobody listens (rule 3)."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -212,9 +215,13 @@ class HandOvers:
 
     async def _relay(self, session_id: str, name: str, going: _OnItsWay) -> bool:
         """Relay it to a node; return False if that does not take it."""
-        state = self._life.state_of(name)
+        state, loop = self._life.state_of(name), asyncio.get_running_loop()
         if state is None:
             return False
+        if (until_s := self._not_called_until.get(name)) is not None:
+            if loop.time() < until_s:
+                return False
+            self._not_called_until[name] = loop.time() + _LOOK_S  # this one calls for all
         header = Header(
             sender=self.name,
             to=name,
@@ -232,8 +239,10 @@ class HandOvers:
         except (OSError, TimeoutError, BadPreamble) as error:
             if isinstance(error, ConnectionRefusedError):
                 self._life.refused(name)
+                self._not_called_until[name] = loop.time() + _LOOK_S
             log.info("node_not_reached", node=name, address=state.address, error=str(error) or type(error).__name__)
             return False
+        self._not_called_until.pop(name, None)
         if going.is_over:
             owner.close()
             return True

@@ -9,9 +9,9 @@ square of them.
 2. Nobody waits for others longer than ``JOIN_S``: a bucket that does not answer holds up those alone who had asked.
 3. A join that fails is tried again for ever, each session by itself from then on: one that fails holds up none, and
    only one that fails by itself waits for the bucket.
-4. Where sessions go on by their outlines, they are joined behind: once none has asked for its outline for ``BEHIND_S``,
-   and those of one tail after those of another. So joining what was said keeps nobody from recording what is said, and
-   memory has the audio of one tail, not that of all calls of a node.
+4. Where sessions go on by their outlines, they are joined behind: once none has asked for its outline or gone on by it
+   for ``BEHIND_S``, and those of one tail after those of another. So joining what was said keeps nobody from recording
+   what is said, and memory has the audio of one tail, not that of all calls of a node.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Joins:
     def __init__(self, joiner: Joiner) -> None:
         self._joiner = joiner
         self._to_outline: list[tuple[Owned, asyncio.Future[Outlined]]] = []
-        self._outlined_s = -BEHIND_S
-        """When the last outline was asked for."""
+        self._went_on_s = -BEHIND_S
+        """When one asked for its outline last, or went on by it."""
         self._behind: list[_Asked] = []
         self._asked: list[_Asked] = []
         self._next: asyncio.TimerHandle | None = None
@@ -70,15 +70,17 @@ class Joins:
         loop = asyncio.get_running_loop()
         outlined: asyncio.Future[Outlined] = loop.create_future()
         self._to_outline.append((ours, outlined))
-        self._outlined_s = loop.time()
+        self._went_on_s = loop.time()
         if len(self._to_outline) == 1:
             loop.call_later(GATHER_S, self._outline_all)
         return await outlined
 
     async def join_behind(self, ours: Owned) -> Found:
         """Return what ``join`` does, when its turn comes (rule 4)."""
-        found: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Found] = loop.create_future()
         self._behind.append((ours, found))
+        self._went_on_s = loop.time()
         if len(self._behind) == 1:
             self._spawn(self._join_all_behind(), "join journals behind")
         return await found
@@ -102,7 +104,7 @@ class Joins:
         loop = asyncio.get_running_loop()
         latest_s = loop.time() + BEHIND_MOST_S
         while self._behind:
-            while (left_s := min(self._outlined_s + BEHIND_S, latest_s) - loop.time()) > 0:  # noqa: ASYNC110 - a time
+            while (left_s := min(self._went_on_s + BEHIND_S, latest_s) - loop.time()) > 0:  # noqa: ASYNC110 - a time
                 await asyncio.sleep(left_s)
             tail = _tail_of(self._behind[0][0])
             turn = [each for each in self._behind if _tail_of(each[0]) == tail]

@@ -144,3 +144,19 @@ async def test_what_was_said_before_is_joined_when_no_outline_is_asked_for_any_m
     await joins.join_behind(taken_from("a", "one"))
     assert asyncio.get_running_loop().time() - began_s >= 0.2
     await joins.stop()
+
+
+async def test_what_was_said_before_is_joined_when_none_goes_on_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joins_module, "BEHIND_S", 0.3)
+    joiner = Slow()
+    for each in ("one", "two"):
+        joiner.let(each)
+    joins = Joins(joiner)
+    first = asyncio.create_task(joins.join_behind(taken_from("a", "one")))
+    await asyncio.sleep(0.2)
+    began_s = asyncio.get_running_loop().time()
+    await joins.join_behind(taken_from("b", "two"))  # it has gone on just now
+    assert asyncio.get_running_loop().time() - began_s >= 0.3
+    assert joiner.together == [["one"], ["two"]]
+    await first
+    await joins.stop()

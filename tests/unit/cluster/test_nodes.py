@@ -18,7 +18,7 @@ from tests.support.waiting import until
 from tests.support.workers import connection
 from wavstream.cluster import preamble
 from wavstream.cluster.door import Refused, call
-from wavstream.cluster.hand_overs import MOST_HOPS, NodeUnavailable, SessionPlace, number_of
+from wavstream.cluster.hand_overs import _LOOK_S, MOST_HOPS, NodeUnavailable, SessionPlace, number_of
 from wavstream.cluster.membership import NodeState
 from wavstream.cluster.nodes import Nodes
 from wavstream.cluster.ownership import Held, Owned
@@ -368,6 +368,29 @@ async def test_an_owner_that_is_back_in_time_gets_the_connection() -> None:
         taken = await some.taken("b")
         await exchange(peer, taken.sock)
         peer.close()
+
+
+async def test_where_nobody_listens_one_connection_calls_for_all_that_wait_and_all_come_when_somebody_does() -> None:
+    async with nodes("a", "b") as some:
+        some.world.owned["call"] = "b"
+        await some.nodes["b"].close()
+        peers = [some.go("a", "call")]
+        with structlog.testing.capture_logs() as logs:
+            await until(lambda: logs)
+            peers += [some.go("a", "call") for _ in range(30)]
+            begun_s = asyncio.get_running_loop().time()
+            await until(lambda: len(logs) > 2)
+            looks = (asyncio.get_running_loop().time() - begun_s) / _LOOK_S
+        assert {each["event"] for each in logs} == {"node_not_reached"}
+        assert len(logs) <= 2 + looks
+        again = some.nodes["b"] = Nodes("b")
+        await again.listen(some.world.addresses["b"], key=KEY)
+        again.join(cast(Any, Life("b", some.world)), cast(Any, Sessions("b", some.world)), wait_s=5.0)
+        again.takes(some.doors["b"])
+        again.open()
+        await until(lambda: len(some.doors["b"].taken) == len(peers))
+        for peer in peers:
+            peer.close()
 
 
 async def test_nodes_whose_tables_differ_do_not_send_a_connection_to_and_fro_for_ever() -> None:
