@@ -34,7 +34,7 @@ from wavstream.cluster.tail_message import (
 )
 
 RETRY_S = 0.25
-ENDS_AT_ONCE = 8
+ENDS_AT_ONCE = 16
 """Ends of tails that are read beside each other."""
 TAILS_AT_ONCE = 2
 """Whole tails: NATS closes a connection for which 64 MiB wait, and sends up to 32 MiB of each that it is asked for."""
