@@ -106,10 +106,16 @@ class Membership:
                 self._counts_from_us = now_us  # rule 3
             self._heard_us = now_us
 
-    def refused(self, name: str) -> None:
-        """Note that a connection to the node was refused (rule 5)."""
-        if (seen := self._seen.get(name)) is not None:
-            seen.has_refused = True
+    def refused(self, name: str) -> int | None:
+        """Note that a connection to the node was refused (rule 5).
+
+        Return which own beat makes it dead, if it has no other before; None: that was said, or nobody knows it.
+        """
+        seen = self._seen.get(name)
+        if seen is None or seen.has_refused:
+            return None
+        seen.has_refused = True
+        return self._ends_us(seen)
 
     def gone(self, name: str, now_us: int) -> None:
         """Note that a node's entry was deleted (rule 4)."""
@@ -132,9 +138,13 @@ class Membership:
         seen = self._seen.get(name)
         if seen is None:
             return self._ended_us.get(name, self._counts_from_us)
-        lease_us = self._lease_us // 4 if seen.has_refused else self._lease_us
-        ends_us = max(seen.changed_us, self._counts_from_us) + lease_us
+        ends_us = self._ends_us(seen)
         return ends_us if self._heard_us is not None and self._heard_us >= ends_us else None  # rule 2
+
+    def _ends_us(self, seen: _Seen) -> int:
+        """Return when a node is dead of which nothing more is heard."""
+        lease_us = self._lease_us // 4 if seen.has_refused else self._lease_us
+        return max(seen.changed_us, self._counts_from_us) + lease_us
 
     def live(self) -> tuple[str, ...]:
         """Return the names of those that are alive, sorted, our own among them."""

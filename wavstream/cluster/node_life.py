@@ -128,8 +128,9 @@ class NodeLife:
         return tuple(self._states[name] for name in sorted(self._states))
 
     def refused(self, name: str) -> None:
-        """Note that nobody listens at a node's address (``membership``, rule 5)."""
-        self._membership.refused(name)
+        """Note that nobody listens at a node's address, and beat when that makes it dead (``membership``, rule 5)."""
+        if (dead_us := self._membership.refused(name)) is not None:
+            asyncio.get_running_loop().call_later(max(dead_us - self._now_us(), 0) / 1e6, self.beat_now)
 
     def on_dead(self, callback: NodeCallback) -> None:
         """Call this when a node is dead or has left; for those that are dead already, a lease after the start."""

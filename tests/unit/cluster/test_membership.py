@@ -48,8 +48,9 @@ def test_a_node_that_refuses_connections_since_its_last_beat_is_dead_after_a_qua
     for _ in range(4):
         watcher.beat("a", "b", "c")
     last_us = watcher.now_us
-    watcher.membership.refused("b")
-    watcher.membership.refused("nobody")
+    assert watcher.membership.refused("b") == last_us + LEASE_US // 4
+    assert watcher.membership.refused("b") is None  # it was said
+    assert watcher.membership.refused("nobody") is None
     assert watcher.membership.is_alive("b")
     while watcher.membership.is_alive("b"):
         watcher.beat("a", "c")
