@@ -234,13 +234,15 @@ class HandOvers:
         )
         try:
             owner = await call(state.address, self._key, header, going.received)
-        except Refused:
+        except ConnectionRefusedError as error:
+            self._life.refused(name)
+            self._not_called_until[name] = loop.time() + _LOOK_S
+            log.info("node_not_reached", node=name, address=state.address, error=str(error))
             return False
-        except (OSError, TimeoutError, BadPreamble) as error:
-            if isinstance(error, ConnectionRefusedError):
-                self._life.refused(name)
-                self._not_called_until[name] = loop.time() + _LOOK_S
-            log.info("node_not_reached", node=name, address=state.address, error=str(error) or type(error).__name__)
+        except (OSError, TimeoutError, BadPreamble, Refused) as error:
+            self._not_called_until.pop(name, None)
+            if not isinstance(error, Refused):
+                log.info("node_not_reached", node=name, address=state.address, error=str(error) or type(error).__name__)
             return False
         self._not_called_until.pop(name, None)
         if going.is_over:
