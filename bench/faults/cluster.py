@@ -20,6 +20,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,18 @@ async def cluster_scenario(report: Report, *, calls: int, kills: int, rounds: in
         for victim in nodes.victims:
             for text in (*victim.blame.tracebacks, *victim.blame.server_errors):
                 report.fell("cluster: log and answers", text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Resumed:
+    """A call that is recorded on; times of the monotonic clock."""
+
+    dialed_s: float
+    """Of the first of its legs that came again."""
+    opened_s: float
+    """When a node had answered the last of them."""
+    seen_s: float
+    """When a list showed that all of its legs are recorded."""
 
 
 class _Round:
@@ -185,7 +199,8 @@ class _Round:
         legs, started_s = [*before], time.monotonic()
         struck: set[Call] = set()
         waiting: set[Call] = set()
-        longest_s = ask_s = 0.0
+        resumed: dict[Call, _Resumed] = {}
+        ask_s = 0.0
         while time.monotonic() < started_s + _BACK_S:
             are_open = self._sender.open(legs)  # asked first: whoever dials again until the next question is struck
             spoken = self._sender.spoken(legs)
@@ -202,16 +217,22 @@ class _Round:
                 recorded, ask_s = await self._recorded(), time.monotonic() + _ASKED_EVERY_S
             for call in [each for each in waiting if each.session_id in recorded]:
                 waiting.discard(call)
-                dialed_s = min(
-                    spoken[name].opened_s[-1] - spoken[name].took_s[-1] for name in call.legs if name in again
+                legs_again = [spoken[name] for name in call.legs if name in again]
+                resumed[call] = _Resumed(
+                    dialed_s=min(each.opened_s[-1] - each.took_s[-1] for each in legs_again),
+                    opened_s=max(each.opened_s[-1] for each in legs_again),
+                    seen_s=time.monotonic(),
                 )
-                longest_s = max(longest_s, self._note_resumed(call, fault, dialed_s))
             if time.monotonic() > started_s + _BROKEN_S and are_open and not waiting:
                 break
             await asyncio.sleep(_EVERY_S)
         else:
             self._report.fell(fault, f"{self._name}: {len(waiting)} calls not recorded on after {_BACK_S:g} s")
-        self._report.say(f"{fault}: {len(struck)} calls, the last recorded on {longest_s:.1f} s after the dial")
+        let_in_s = await asyncio.to_thread(self._let_in_s, started_s)
+        took_s = [self._note_resumed(call, fault, each, let_in_s) for call, each in resumed.items()]
+        self._report.say(
+            f"{fault}: {len(struck)} calls, the last recorded on {max(took_s, default=0.0):.1f} s after the dial"
+        )
 
     async def _recorded(self) -> set[str]:
         """Return the sessions of which each leg is recorded now."""
@@ -221,9 +242,25 @@ class _Round:
                 return {each["session_id"] for each in answer.json()["data"] if _is_recorded(each["streams"])}
         return set()
 
-    def _note_resumed(self, call: Call, fault: str, dialed_s: float) -> float:
+    def _let_in_s(self, since_s: float) -> dict[str, float]:
+        """Return when nodes have let in the streams of sessions that they took, by session, as their logs say.
+
+        A list of all sessions says it too, but asks every node, and waits for one that is just starting.
+        """
+        ahead_s = time.time() - time.monotonic()
+        found: dict[str, float] = {}
+        for victim in self._nodes.victims:
+            for line in victim.read_log():
+                if line.get("event") in ("taken_session_goes_on", "taken_session_recovered"):
+                    let_in_s = datetime.fromisoformat(line["timestamp"]).timestamp() - ahead_s
+                    if let_in_s >= since_s:
+                        found[line["session_id"]] = min(let_in_s, found.get(line["session_id"], let_in_s))
+        return found
+
+    def _note_resumed(self, call: Call, fault: str, resumed: _Resumed, let_in_s: dict[str, float]) -> float:
         """Note that a call is recorded on; return how long after the dial of a leg to which a node answered."""
-        recorded_s = time.monotonic()
+        dialed_s = resumed.dialed_s
+        recorded_s = min(resumed.seen_s, max(resumed.opened_s, let_in_s.get(call.session_id, resumed.seen_s)))
         took_s = recorded_s - dialed_s
         self._resumed_s[fault] = max(self._resumed_s.get(fault, 0.0), took_s)
         row = self._report.row(fault)
