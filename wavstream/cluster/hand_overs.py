@@ -25,6 +25,7 @@ import structlog
 
 from wavstream.cluster.door import Refused, call
 from wavstream.cluster.engine import EngineAway, EntryChanged
+from wavstream.cluster.membership import NodeState
 from wavstream.cluster.node_life import NodeLife
 from wavstream.cluster.owners import Owners
 from wavstream.cluster.ownership import Owned, heir
@@ -234,17 +235,10 @@ class HandOvers:
         )
         try:
             owner = await call(state.address, self._key, header, going.received)
-        except ConnectionRefusedError as error:
-            self._life.refused(name)
-            self._not_called_until[name] = loop.time() + _LOOK_S
-            log.info("node_not_reached", node=name, address=state.address, error=str(error))
-            return False
         except (OSError, TimeoutError, BadPreamble, Refused) as error:
-            self._not_called_until.pop(name, None)
-            if not isinstance(error, Refused):
-                log.info("node_not_reached", node=name, address=state.address, error=str(error) or type(error).__name__)
+            self._note_called(state, error)
             return False
-        self._not_called_until.pop(name, None)
+        self._note_called(state, None)
         if going.is_over:
             owner.close()
             return True
@@ -258,6 +252,17 @@ class HandOvers:
             self._relay_over(relay)
         self.relayed += 1
         return True
+
+    def _note_called(self, state: NodeState, error: Exception | None) -> None:
+        """Note what came of a call to a node: who else waits calls it at once, if anybody listens there (rule 3)."""
+        if isinstance(error, ConnectionRefusedError):
+            self._life.refused(state.name)
+            self._not_called_until[state.name] = asyncio.get_running_loop().time() + _LOOK_S
+        else:
+            self._not_called_until.pop(state.name, None)
+        if error is not None and not isinstance(error, Refused):
+            what = str(error) or type(error).__name__
+            log.info("node_not_reached", node=state.name, address=state.address, error=what)
 
     def _relay_over(self, relay: Relay) -> None:
         self._relays.discard(relay)

@@ -109,7 +109,7 @@ class Membership:
     def refused(self, name: str) -> int | None:
         """Note that a connection to the node was refused (rule 5).
 
-        Return which own beat makes it dead, if it has no other before; None: that was said, or nobody knows it.
+        Return from when on an own beat makes it dead, if it has none before; None: that was said, or nobody knows it.
         """
         seen = self._seen.get(name)
         if seen is None or seen.has_refused:

@@ -35,7 +35,8 @@ from wavstream.cluster.tail_message import (
 
 RETRY_S = 0.25
 ENDS_AT_ONCE = 16
-"""Ends of tails that are read beside each other."""
+"""Ends of tails that are read beside each other. Of 1,000 calls in 32 shards each has about 3 MB, so less waits than
+the 64 MiB below; with 8 each eight took 0.35 to 0.7 s behind an outage of NATS."""
 TAILS_AT_ONCE = 2
 """Whole tails: NATS closes a connection for which 64 MiB wait, and sends up to 32 MiB of each that it is asked for."""
 

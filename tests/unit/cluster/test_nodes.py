@@ -387,9 +387,8 @@ async def test_where_nobody_listens_one_connection_calls_for_all_that_wait_and_a
         await again.listen(some.world.addresses["b"], key=KEY)
         again.join(cast(Any, Life("b", some.world)), cast(Any, Sessions("b", some.world)), wait_s=5.0)
         again.takes(some.doors["b"])
-        await until(
-            lambda: "b" not in some.nodes["a"].hand_overs._not_called_until
-        )  # it listens, and takes nothing yet
+        # It listens, and takes nothing yet.
+        await until(lambda: "b" not in some.nodes["a"].hand_overs._not_called_until)
         again.open()
         await until(lambda: len(some.doors["b"].taken) == len(peers))
         for peer in peers:
