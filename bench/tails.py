@@ -4,7 +4,7 @@
 system time of all threads of the server in the middle of the stream. Both have PostgreSQL and a bucket; the node copies
 its journals to three servers of NATS besides, and uploads a segment every ten seconds, where ninety are usual. All of
 these are real servers on loopback, on other cores if there are some, and their own CPU is not counted. A budget: at
-most 1.25 times. A node makes about 107 messages a second however many legs it has: with few of them each pays more.
+most 1.25 times. A node makes about 130 messages a second however many legs it has: with few of them each pays more.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.cost import FrameCost, frame_cost
-from bench.processes import can_pin
+from bench.processes import can_pin, pin_generator
 from tests.support.nats import NatsCluster, free_ports, running_nats_cluster
 from tests.support.postgres import Postgres, a_folder_for_postgres, running_postgres
 from tests.support.weed import Weed, running_weed
@@ -56,6 +56,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     chosen = parser.parse_args()
     pinned = can_pin()
+    pin_generator(pinned)  # the engines too, which are started from here
     table = Table(title=f"{chosen.legs} legs: CPU of a frame in us")
     for column in ("run", "without", "on the loop", "node", "on the loop", "times"):
         table.add_column(column, justify="right")
