@@ -19,7 +19,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from bench.processes import Measured, can_pin, wavstream_server
+from bench.processes import Measured, can_pin, pin_generator, wavstream_server
 from bench.senders import fastest_generator
 from tests.support.weed import Weed, running_weed
 from wavstream.simulator.load import run_load
@@ -56,6 +56,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     chosen = parser.parse_args()
     pinned = can_pin()
+    pin_generator(pinned)  # the bucket's server too, which is started from here
     table = Table(title=f"{chosen.calls} calls of {chosen.seconds:g} s: CPU of a call in ms")
     for column in ("run", "without a store", "with one", "more"):
         table.add_column(column, justify="right")
