@@ -1,8 +1,9 @@
 """The engine over NATS JetStream: the log is one stream with many subjects, the table a bucket of its key-value store.
 
 What is written twice after an answer that did not come is told by its message id, which says who wrote, behind what,
-and how it reads (rule 3 of ``engine``): a NATS of several servers answers a second one as it did the first. One server
-alone refuses it, so what is refused is looked at: the last message there may be ours, or an earlier one be under way.
+and what (rule 3 of ``engine``): of an entry its checksum, of a message of the log, which is long, a count. A NATS of
+several servers answers a second one as it did the first. One server alone refuses it, so what is refused is looked at:
+the last message there may be ours, or an earlier one be under way.
 """
 
 from __future__ import annotations
@@ -125,11 +126,13 @@ class JetStream:
         return self._away_since_s is not None
 
     async def publish(
-        self, stream: str, subject: str, payload: bytes, *, after: int | None, headers: dict[str, str]
+        self, stream: str, subject: str, payload: bytes, *, after: int | None, said: str, headers: dict[str, str]
     ) -> int:
-        """Write a message and return its sequence; raise _Beaten for a wrong ``after``, EngineAway."""
-        said = zlib.crc32(payload) if after is not None else int.from_bytes(os.urandom(8))
-        message_id = f"{self._writer}:{subject}:{after}:{said:x}:{len(payload)}"
+        """Write a message and return its sequence; raise _Beaten for a wrong ``after``, EngineAway.
+
+        ``said`` tells this payload from others behind the same sequence, and is the same when it is written again.
+        """
+        message_id = f"{self._writer}:{subject}:{after}:{said}"
         headers = {**headers, "Nats-Msg-Id": message_id}
         if after is not None:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(after)
@@ -233,6 +236,9 @@ class JetStreamLog:
     def __init__(self, engine: JetStream, places: Places) -> None:
         self._engine = engine
         self._places = places
+        self._count = 0
+        self._last: dict[str, tuple[int | None, bytes, str]] = {}
+        """By subject what was written last: behind which sequence, what, and its number."""
 
     @property
     def max_payload_bytes(self) -> int:
@@ -241,13 +247,25 @@ class JetStreamLog:
 
     async def publish(self, subject: str, payload: bytes, *, after: int | None) -> int:
         """Write a message behind a sequence and return its own; raise WrongSequence, EngineAway."""
-        there = self._places.subjects + subject
+        stream, there = self._places.tails, self._places.subjects + subject
+        said = self._said(subject, payload, after)
         try:
-            return await self._engine.publish(self._places.tails, there, payload, after=after, headers={})
+            return await self._engine.publish(stream, there, payload, after=after, said=said, headers={})
         except _Beaten as beaten:
             if beaten.found.sequence == after:
                 raise EngineAway("NATS refuses: another message is under way there") from None
             raise WrongSequence(subject) from None
+
+    def _said(self, subject: str, payload: bytes, after: int | None) -> str:
+        """Return the number of this message: that of the last one, if it is that one again, behind the same sequence.
+
+        A checksum of what is written would tell the same, and took 43 us of each 123 kB.
+        """
+        last = self._last.get(subject)
+        if last is None or after is None or last[:2] != (after, payload):
+            self._count += 1
+            last = self._last[subject] = after, payload, f"{self._count}"
+        return last[2]
 
     async def last(self, subject: str) -> int:
         """Return the sequence of the subject's last message; 0: none. Raise EngineAway."""
@@ -325,17 +343,17 @@ class JetStreamTable:
             await watch.stop()
 
     async def _write(self, key: str, value: bytes, *, after: int, headers: dict[str, str]) -> int:
-        subject = self._places.keys + key
+        subject, said = self._places.keys + key, f"{zlib.crc32(value):x}:{len(value)}"
         bucket = self._places.bucket
         try:
-            revision = await self._engine.publish(bucket, subject, value, after=after, headers=headers)
+            revision = await self._engine.publish(bucket, subject, value, after=after, said=said, headers=headers)
         except _Beaten as beaten:
             if after or not beaten.found.is_deletion:
                 raise EntryChanged(key) from None
             # What is made where there was one before is behind what marks that as deleted.
             after = beaten.found.sequence
             try:
-                revision = await self._engine.publish(bucket, subject, value, after=after, headers=headers)
+                revision = await self._engine.publish(bucket, subject, value, after=after, said=said, headers=headers)
             except _Beaten:
                 raise EntryChanged(key) from None
         for watch in self._watches:

@@ -7,8 +7,7 @@
    connection still stands. One that is slow is kept, and its late answers count.
 3. Whatever fails is EngineAway: nobody knows then whether the server has got the message.
 4. With ``tls://`` nothing is said to a server that offers no TLS.
-5. nats-py loses cancellations: ``_flush_pending`` takes them as an end like another, and so does ``wait_for`` of Python
-   3.11 if the answer comes at the same moment. They are raised again, else whoever cancels waits for ever.
+5. Cancellations that nats-py loses are raised again (``nats_client``), else whoever cancels waits for ever.
 6. Whatever nats-py brings about, an error that is none of its own or a wait that does not end, the connection is made
    again: each look at it is a task of its own, which is left behind if it is not over in time.
 7. A right that a user lacks is no answer: NATS drops what was sent, and says so beside. Who waits in vain is told that.
@@ -19,21 +18,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import nats.errors
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from wavstream.cluster.engine import EngineAway
+from wavstream.cluster.nats_client import CONNECT_S, FAILURES, NoTls, UsedOnce, cancellations_kept, lasting, words_of
 from wavstream.cluster.nats_credentials import Shown, shown
 from wavstream.errors import OperatorError
 from wavstream.settings.cluster import ClusterSettings
 
-CONNECT_S = 3.0
 REQUEST_S = 2.0
 """A leader that lives answers within milliseconds; one that died is replaced after 4 to 5 s, whoever waits."""
 PING_EVERY_S = 1.0
@@ -41,16 +39,9 @@ PING_WAIT_S = 2.0
 RETRY_S = 0.25
 LOOK_S = 30.0
 """Within which a look is over, whatever its servers do (rule 6)."""
-RIGHT_LACKS = "permissions violation"
 _NEVER_S = 10**6
 
 log = structlog.get_logger(__name__)
-
-_FAILURES = (nats.errors.Error, OSError, TimeoutError, ValueError)  # ValueError: what came is no JSON
-
-
-class NoTls(Exception):
-    """The server offers no TLS, and ``tls://`` asks for it (rule 4)."""
 
 
 class NotAnswered(EngineAway):
@@ -69,7 +60,7 @@ class Inbox:
     async def close(self) -> None:
         """Take nothing more."""
         if self._end is not None:
-            with suppress(*_FAILURES):
+            with suppress(*FAILURES):
                 await self._end()
 
 
@@ -81,7 +72,7 @@ class Connection:
         self._settings = settings
         self._name = name
         self._servers = itertools.cycle(settings.servers)
-        self._client: _Client | None = None
+        self._client: UsedOnce | None = None
         self._why = "it was not connected yet"
         self._waiting: set[asyncio.Timeout] = set()
         self._inboxes: set[Inbox] = set()
@@ -132,12 +123,11 @@ class Connection:
             raise EngineAway(f"NATS cannot be reached: {self._why}")
         waits = asyncio.timeout(wait_s)
         try:
-            with _cancellations_kept():
+            with cancellations_kept():
                 async with waits:
                     self._waiting.add(waits)
                     try:
-                        # Twice: should nats-py lose the end of our own wait too (rule 5), there is one behind it.
-                        return await client.request(subject, payload, timeout=2 * wait_s, headers=headers)
+                        return await client.ask(subject, payload, headers)
                     finally:
                         self._waiting.discard(waits)
         except nats.errors.NoRespondersError as error:
@@ -146,7 +136,7 @@ class Connection:
             why = f"it did not answer within {wait_s:g} s{client.complaint_of(subject)}"
             why = self._why if client is not self._client else why
             raise EngineAway(f"NATS is away: {why}") from error
-        except _FAILURES as error:
+        except FAILURES as error:
             raise EngineAway(f"NATS is away: {words_of(error)}") from error
 
     async def inbox(self) -> Inbox:
@@ -159,10 +149,10 @@ class Connection:
             inbox.messages.put_nowait(message)
 
         try:
-            with _cancellations_kept():
+            with cancellations_kept():
                 async with asyncio.timeout(REQUEST_S):
                     subscription = await client.subscribe(inbox.subject, cb=put)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise EngineAway(f"NATS is away: {words_of(error)}") from error
         self._inboxes.add(inbox)
 
@@ -180,10 +170,10 @@ class Connection:
         if (client := self._client) is None:
             raise EngineAway(f"NATS cannot be reached: {self._why}")
         try:
-            with _cancellations_kept():
+            with cancellations_kept():
                 async with asyncio.timeout(REQUEST_S):
                     await client.publish(subject, payload)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise EngineAway(f"NATS is away: {words_of(error)}") from error
 
     async def close(self) -> None:
@@ -203,9 +193,9 @@ class Connection:
         """Connect to the first server that lets us; raise EngineAway, or OperatorError if one never will."""
         told: Shown = await shown(self._settings)
         for server in itertools.islice(self._servers, len(self._settings.servers)):
-            client = _Client(told, wants_tls=server.startswith("tls://"))
+            client = UsedOnce(told, wants_tls=server.startswith("tls://"))
             try:
-                with _cancellations_kept():
+                with cancellations_kept():
                     async with asyncio.timeout(CONNECT_S):
                         await client.connect(
                             [server],
@@ -217,7 +207,7 @@ class Connection:
                             closed_cb=client.on_closed,
                             **told.options,
                         )
-            except (*_FAILURES, NoTls) as error:
+            except (*FAILURES, NoTls) as error:
                 self._end(client)
                 self._why = f"{server}: {words_of(error)}"
                 if (to_do := lasting(error)) is not None:
@@ -266,19 +256,19 @@ class Connection:
                 self._drop(client, words_of(error))
         return False
 
-    async def _ping(self, client: _Client) -> None:
+    async def _ping(self, client: UsedOnce) -> None:
         heard = client.stats["in_msgs"]
         try:
-            with _cancellations_kept():
+            with cancellations_kept():
                 async with asyncio.timeout(PING_WAIT_S):
                     await client.rtt(timeout=int(2 * PING_WAIT_S))
         except TimeoutError:
             if client.stats["in_msgs"] == heard:  # else it is only slow, and to begin anew would make it slower
                 self._drop(client, "it does not answer")
-        except _FAILURES as error:
+        except FAILURES as error:
             self._drop(client, words_of(error))
 
-    def _drop(self, client: _Client, why: str) -> None:
+    def _drop(self, client: UsedOnce, why: str) -> None:
         """Let go of a client, at once."""
         if client is not self._client:
             return
@@ -293,7 +283,7 @@ class Connection:
         self._lost.set()
         self._end(client)
 
-    def _end(self, client: _Client) -> None:
+    def _end(self, client: UsedOnce) -> None:
         client.when_closed = None
         client.abort()
         task = asyncio.create_task(client.let_go(), name="nats end")
@@ -301,100 +291,6 @@ class Connection:
         task.add_done_callback(self._ends.discard)
 
 
-class _Client(Client):
-    """A client of nats-py that is used once."""
-
-    def __init__(self, told: Shown, *, wants_tls: bool) -> None:
-        super().__init__()
-        self._public_nkey = told.public_nkey  # nats-py sets it where it reads the seed itself, with a library more
-        self._wants_tls = wants_tls
-        self.is_up = False
-        self.complaint = ""
-        self.when_closed: Callable[[], None] | None = None
-
-    @property
-    def said(self) -> dict[str, Any]:
-        """What the server said of itself."""
-        return self._server_info
-
-    def complaint_of(self, subject: str) -> str:
-        """Return what the server said last, where it is why nothing is answered to this subject (rule 7)."""
-        said = self.complaint.lower()
-        if RIGHT_LACKS not in said or not (subject.lower() in said or self._inbox_prefix.decode().lower() in said):
-            return ""
-        return f", and said {self.complaint}: give this user the rights of docs/cluster.md"
-
-    async def on_error(self, error: Exception) -> None:
-        """End the attempt to connect at its first error: nats-py would try on."""
-        if not self.is_up:
-            raise error
-        self.complaint = words_of(error)
-
-    async def on_closed(self) -> None:
-        """Tell that it is closed."""
-        if self.when_closed is not None:
-            self.when_closed()
-
-    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        if initial_connection and self._wants_tls and not info.get("tls_required"):  # rule 4
-            raise NoTls
-        await super()._process_info(info, initial_connection)
-
-    async def _process_pong(self) -> None:
-        """Take the answer to a ping, also to one for which nobody waits any more: nats-py ends to read at that."""
-        if self._pongs and self._pongs[0].done():
-            self._pongs.pop(0)
-        else:
-            await super()._process_pong()
-
-    def abort(self) -> None:
-        """Cut the connection: ``close`` waits until a server that stands still has taken all."""
-        writer = getattr(self._transport, "_io_writer", None)
-        if writer is not None:
-            writer.transport.abort()
-
-    async def let_go(self) -> None:
-        """End the tasks of the client."""
-        with suppress(*_FAILURES):
-            async with asyncio.timeout(CONNECT_S):
-                await self.close()
-
-
-@contextmanager
-def _cancellations_kept() -> Iterator[None]:
-    """Raise CancelledError behind what has lost one (rule 5); around a timeout, which cancels too."""
-    task = asyncio.current_task()
-    assert task is not None
-    before = task.cancelling()
-    try:
-        yield
-    finally:
-        if task.cancelling() > before:
-            raise asyncio.CancelledError
-
-
 def _heard(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
         task.exception()
-
-
-def words_of(error: BaseException) -> str:
-    """Return what was said, in one line."""
-    if isinstance(error, NoTls):
-        return "it offers no TLS"
-    if isinstance(error, TimeoutError):
-        return f"it did not answer within {CONNECT_S:g} s"
-    said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return " ".join(said.removeprefix("nats: ").strip("'\" ").split())
-
-
-def lasting(error: BaseException) -> str | None:
-    """Return what to do about an error that does not pass by itself; None: it may."""
-    said = words_of(error).lower()
-    if isinstance(error, NoTls):
-        return "set up TLS there, or name it nats:// in WAVSTREAM_CLUSTER__NATS_URL"
-    if "authorization violation" in said or "user authentication" in said or "account authentication" in said:
-        return "look at WAVSTREAM_CLUSTER__USER and __PASSWORD, __TOKEN, __CREDENTIALS_FILE or __NKEY_FILE"
-    if "certificate" in said or "ssl" in said or "tls" in said:
-        return "look at WAVSTREAM_CLUSTER__TLS_CA, __TLS_CERT and __TLS_KEY, and name it tls:// in __NATS_URL"
-    return None

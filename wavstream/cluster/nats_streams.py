@@ -11,7 +11,8 @@ import asyncio
 from typing import Any, NamedTuple
 
 from wavstream.cluster.engine import EngineAway
-from wavstream.cluster.nats_connection import RETRY_S, RIGHT_LACKS, Connection, NotAnswered
+from wavstream.cluster.nats_client import RIGHT_LACKS
+from wavstream.cluster.nats_connection import RETRY_S, Connection, NotAnswered
 from wavstream.cluster.nats_delivery import NOT_ENABLED, Refused, ask
 from wavstream.errors import OperatorError
 from wavstream.settings.cluster import ClusterSettings

@@ -102,12 +102,16 @@ class ShardTail:
         self._journals: dict[str, TailedJournal] = {}
         self._flying: list[TailBatch] = []
         """What the message has."""
+        self._flying_bytes = 0
+        """Of the room, which that takes."""
         self._message: Message | None = None
         self._is_sent = False
         """Whether the message was given away, and nothing was heard of it yet."""
         self._after = 0
         self._stored_through = 0
         self._is_stored_stale = False
+        self._may_be_behind = False
+        """Whether a journal was behind since it was last looked; asked at each message, and nearly always False."""
         self._outlines = ShardOutlines()
         self._needed: dict[str, int] = {}
         """By hash of a lost session, or "" for earlier processes: the first message that may be needed (rule 5)."""
@@ -128,7 +132,9 @@ class ShardTail:
     @property
     def is_behind(self) -> bool:
         """Whether memory had no room for something, which is read back later (rule 4)."""
-        return any(each.is_behind for each in self._journals.values())
+        if self._may_be_behind:
+            self._may_be_behind = any(each.is_behind for each in self._journals.values())
+        return self._may_be_behind
 
     # ---- what is written here --------------------------------------------------------------------------------------
 
@@ -144,14 +150,15 @@ class ShardTail:
             self._outlines.begin(batch.key, None if batch.number else Outline())
         elif batch.number <= journal.newest or batch.epoch < journal.epoch:
             return True  # rule 7
-        was_behind, has_room = journal.is_behind, self._has_room(batch)
+        size_bytes = item_bytes(batch)
+        was_behind, has_room = journal.is_behind, self._has_room(size_bytes)
         if not is_written and (was_behind or not has_room or batch.number > journal.newest + 1):
             return False
         journal.newest = batch.number
         if has_room and not was_behind:
-            self._keep(journal, batch)
+            self._keep(journal, batch, size_bytes)
         elif not was_behind:
-            journal.segment = batch.segment  # rule 4
+            journal.segment, self._may_be_behind = batch.segment, True  # rule 4
         return True
 
     def goes_on(
@@ -163,7 +170,7 @@ class ShardTail:
         behind it is read back, from ``segment`` on, with the new epoch. ``outline``: of what is not read back.
         """
         journal = self._begin(key, session_id, epoch, newest=number - 1, copied=min(copied, number - 1))
-        journal.segment = segment
+        journal.segment, self._may_be_behind = segment, True
         self._outlines.begin(key, outline)
 
     def replicated_through(self, key: str) -> int:
@@ -225,16 +232,16 @@ class ShardTail:
         """Note that the message was taken, with its sequence; return which journals that has copied further."""
         self._after, self._message, self._is_sent = sequence, None, False
         self._outlines.acked(self._flying, sequence)
+        self._room.taken_bytes -= self._flying_bytes
         copied: dict[str, int] = {}
         for batch in self._flying:
-            self._room.taken_bytes -= item_bytes(batch)
             journal = self._current(batch)
             if journal is None:
                 continue
             journal.note_acked(batch, sequence)
             if not batch.missing:
                 copied[batch.key] = journal.copied
-        self._flying = []
+        self._flying, self._flying_bytes = [], 0
         return [Copied(*each) for each in copied.items()]
 
     def unknown(self) -> None:
@@ -267,7 +274,7 @@ class ShardTail:
             self._needed[""] = self._stored_through + 1
         if self._message is not None:
             self._queue.extendleft(reversed(self._flying))
-            self._message, self._flying = None, []
+            self._message, self._flying, self._flying_bytes = None, [], 0
         self._after, self._is_begun, self.is_refused = last, True, False
         return Resolved(copied, fences)
 
@@ -275,7 +282,7 @@ class ShardTail:
 
     def behind(self) -> list[Behind]:
         """Return what is to be read of local journals now; empty: nothing, or there is no room yet."""
-        if self._room.is_short:
+        if self._room.is_short or not self.is_behind:
             return []
         journals = self._journals.items()
         return [Behind(key, journal.segment, journal.kept + 1) for key, journal in journals if journal.is_behind]
@@ -293,12 +300,13 @@ class ShardTail:
                 break
             if not journal.kept < batch.number <= journal.newest:
                 continue
-            if not self._has_room(batch):
+            size_bytes = item_bytes(batch)
+            if not self._has_room(size_bytes):
                 journal.segment = batch.segment
                 return False
             if batch.number > journal.kept + 1:
                 journal.gaps.append(journal.kept + 1)
-            self._keep(journal, batch)
+            self._keep(journal, batch, size_bytes)
         return journal.is_behind
 
     def not_to_be_read(self, key: str) -> None:
@@ -317,15 +325,15 @@ class ShardTail:
         self._journals[key] = journal
         return journal
 
-    def _has_room(self, batch: TailBatch) -> bool:
+    def _has_room(self, size_bytes: int) -> bool:
         taken = self._room.taken_bytes
-        return not taken or taken + item_bytes(batch) <= self._room.limit_bytes
+        return not taken or taken + size_bytes <= self._room.limit_bytes
 
-    def _keep(self, journal: TailedJournal, batch: TailBatch) -> None:
+    def _keep(self, journal: TailedJournal, batch: TailBatch, size_bytes: int) -> None:
         journal.kept = batch.number
         self._outlines.learn(batch)
         self._queue.append(batch)
-        self._room.taken_bytes += item_bytes(batch)
+        self._room.taken_bytes += size_bytes
 
     def _current(self, batch: TailBatch) -> TailedJournal | None:
         journal = self._journals.get(batch.key)
@@ -346,11 +354,13 @@ class ShardTail:
                 if not taken:
                     piece, rest = cut(batch, left_bytes)
                     self._queue[0] = rest
-                    self._room.taken_bytes += item_bytes(piece) + item_bytes(rest) - size_bytes
+                    self._flying_bytes = item_bytes(piece)
+                    self._room.taken_bytes += self._flying_bytes + item_bytes(rest) - size_bytes
                     taken.append(piece)
                     left_bytes = 0
                 break
             taken.append(self._queue.popleft())
+            self._flying_bytes += size_bytes
             left_bytes -= size_bytes
         return taken, left_bytes
 
