@@ -15,10 +15,12 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from bench.processes import USUAL, Measured, ServerPlan, python_peer, recorder_peer, wavstream_server
 from bench.senders import PEERS, built, fastest_generator
 from wavstream.errors import OperatorError
+from wavstream.sessions.deadlines import CLOCK_EVERY_US, CLOCKS_PER_FOLD
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.generator import Generator, Traffic
 from wavstream.simulator.load import run_load
@@ -29,6 +31,10 @@ WARM_S, STOPS_FROM = 3.0, 0.6
 """The middle of a stream: from so many seconds on, until the first stops are asked for, at this share of the load."""
 CALL_S = 180.0
 """A call of usual length."""
+FOLD_S = 2 * CLOCKS_PER_FOLD * CLOCK_EVERY_US / 1_000_000
+"""From one fold of a call to its next: it has a moment to fold each so many clocks, and takes every second one."""
+_LOOK_S = 0.1
+"""A look may come so much late."""
 MARK_FRAMES = 5
 _MESSAGE_BYTES = 328
 
@@ -52,14 +58,28 @@ class FrameCost:
         return self.stream_us + self.life_ms * 1000 / (2 * call_s / PTIME_S)
 
 
+class _Read(NamedTuple):
+    """One look at the server."""
+
+    at_s: float
+    cpu_s: float
+    loop_cpu_s: float
+
+
 @dataclass
 class _Clockwork:
-    """Reads the server's CPU as the load goes on."""
+    """Reads the server's CPU as the load goes on.
+
+    Calls that begin together are folded together, each ``FOLD_S``, and a fold is two fifths of what a frame costs. So
+    what is counted lasts a whole number of folds: in 11 s one server had two folds of its calls, and another, whose
+    calls had begun a moment later, three.
+    """
 
     server: Measured
     duration_s: float
     at_phase: dict[str, float] = field(default_factory=dict)
-    middle: list[tuple[float, float, float]] = field(default_factory=list)
+    middle: list[_Read] = field(default_factory=list)
+    """What was read in the middle of the stream."""
 
     def progress(self, phase: str, done: float) -> None:
         """Note the CPU at the beginning of each phase, and at the first and last step in the middle of the stream."""
@@ -67,8 +87,20 @@ class _Clockwork:
             self.at_phase[phase] = self.server.cpu_s()
         at_s = done * self.duration_s
         if phase == "stream" and WARM_S <= at_s <= STOPS_FROM * self.duration_s:
-            del self.middle[1:]
-            self.middle.append((time.monotonic(), self.server.cpu_s(), self.server.loop_cpu_s()))
+            self.middle.append(_Read(time.monotonic(), self.server.cpu_s(), self.server.loop_cpu_s()))
+
+    def ends(self) -> tuple[_Read, _Read]:
+        """Return the first and the last look of the middle, a whole number of folds apart if it is that long.
+
+        Raises OperatorError where it has no middle.
+        """
+        if len(self.middle) < 2:
+            raise OperatorError("a load has no middle: the machine stood still, or it is too short")
+        first, last = self.middle[0], self.middle[-1]
+        folds = int((last.at_s - first.at_s + _LOOK_S) / FOLD_S)
+        if folds:
+            last = min(self.middle[1:], key=lambda each: abs(each.at_s - first.at_s - folds * FOLD_S))
+        return first, last
 
 
 def frame_cost(
@@ -90,9 +122,7 @@ def frame_cost(
             url=server.url, legs=legs, duration_s=seconds, burst=burst, verify=verify, dialect=dialect, keep=True
         )
         result = run_load(request, watch.progress, generator_type or fastest_generator())
-    if len(watch.middle) < 2:
-        raise OperatorError(f"a load of {seconds:g} s has no middle: the machine stood still, or it is too short")
-    (first_s, first_cpu_s, first_loop_s), (last_s, last_cpu_s, last_loop_s) = watch.middle
+    (first_s, first_cpu_s, first_loop_s), (last_s, last_cpu_s, last_loop_s) = watch.ends()
     frames = (last_s - first_s) * legs / PTIME_S
     stream_us = (last_cpu_s - first_cpu_s) / frames * 1e6
     phases = watch.at_phase

@@ -2,9 +2,10 @@
 
 ``python -m bench.tails`` streams calls of two legs in real time to each in turn, and counts the kernel's user and
 system time of all threads of the server in the middle of the stream. Both have PostgreSQL and a bucket; the node copies
-its journals to three servers of NATS besides, and uploads a segment every ten seconds, where ninety are usual. All of
-these are real servers on loopback, on other cores if there are some, and their own CPU is not counted. A budget: at
-most 1.25 times. A node makes about 130 messages a second however many legs it has: with few of them each pays more.
+its journals to three servers of NATS besides, and uploads a segment every ten seconds, where ninety are usual
+(``--segment``). All of these are real servers on loopback, on other cores if there are some, and their own CPU is not
+counted. A budget: at most 1.25 times. A node makes about 105 messages a second however many legs it has: with few of
+them each pays more.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ SEGMENT_S = 10
 console = Console()
 
 
-def settings_of(postgres: Postgres, weed: Weed, nats: NatsCluster | None, *, name: str) -> dict[str, object]:
+def settings_of(
+    postgres: Postgres, weed: Weed, nats: NatsCluster | None, *, name: str, segment_s: float = SEGMENT_S
+) -> dict[str, object]:
     """Return the settings of a fresh server, of a node if there is a NATS."""
     given: dict[str, object] = {f"storage__{key}": each for key, each in weed.settings(name).items()}
     given |= {"catalog__url": postgres.url(postgres.database()), "master_key": secrets.token_hex(32)}
@@ -43,7 +46,7 @@ def settings_of(postgres: Postgres, weed: Weed, nats: NatsCluster | None, *, nam
             "cluster__name": name,
             "cluster__node": name,
             "cluster__listen": f"127.0.0.1:{port}",
-            "cluster__segment_s": SEGMENT_S,
+            "cluster__segment_s": segment_s,
         }
     return given
 
@@ -54,6 +57,7 @@ def main() -> int:
     parser.add_argument("--legs", type=int, default=400)
     parser.add_argument("--seconds", type=float, default=30.0, help="of each load")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--segment", type=float, default=SEGMENT_S, help="seconds of a journal that are one upload")
     chosen = parser.parse_args()
     pinned = can_pin()
     pin_generator(pinned)  # the engines too, which are started from here
@@ -69,7 +73,8 @@ def main() -> int:
         for run in range(chosen.runs):
             costs: list[FrameCost] = []
             for each in (None, nats):
-                settings = settings_of(postgres, weed, each, name=f"run{run}{'' if each is None else 'node'}")
+                name = f"run{run}{'' if each is None else 'node'}"
+                settings = settings_of(postgres, weed, each, name=name, segment_s=chosen.segment)
                 cost = frame_cost(pinned, chosen.legs, seconds=chosen.seconds, settings=settings)
                 for complaint in cost.result.complaints[:3]:
                     console.print(complaint, markup=False)
