@@ -82,7 +82,7 @@ class _Clockwork:
     """What was read in the middle of the stream."""
 
     def progress(self, phase: str, done: float) -> None:
-        """Note the CPU at the beginning of each phase, and at the first and last step in the middle of the stream."""
+        """Note the CPU at the beginning of each phase, and at each step in the middle of the stream."""
         if phase not in self.at_phase:
             self.at_phase[phase] = self.server.cpu_s()
         at_s = done * self.duration_s
@@ -95,7 +95,9 @@ class _Clockwork:
         Raises OperatorError where it has no middle.
         """
         if len(self.middle) < 2:
-            raise OperatorError("a load has no middle: the machine stood still, or it is too short")
+            raise OperatorError(
+                f"a load of {self.duration_s:g} s has no middle: the machine stood still, or it is too short"
+            )
         first, last = self.middle[0], self.middle[-1]
         folds = int((last.at_s - first.at_s + _LOOK_S) / FOLD_S)
         if folds:

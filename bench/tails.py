@@ -32,7 +32,7 @@ console = Console()
 
 
 def settings_of(
-    postgres: Postgres, weed: Weed, nats: NatsCluster | None, *, name: str, segment_s: float = SEGMENT_S
+    postgres: Postgres, weed: Weed, nats: NatsCluster | None, *, name: str, segment_s: float
 ) -> dict[str, object]:
     """Return the settings of a fresh server, of a node if there is a NATS."""
     given: dict[str, object] = {f"storage__{key}": each for key, each in weed.settings(name).items()}

@@ -123,13 +123,12 @@ class Connection:
             raise EngineAway(f"NATS cannot be reached: {self._why}")
         waits = asyncio.timeout(wait_s)
         try:
-            with cancellations_kept():
-                async with waits:
-                    self._waiting.add(waits)
-                    try:
-                        return await client.ask(subject, payload, headers)
-                    finally:
-                        self._waiting.discard(waits)
+            async with waits:
+                self._waiting.add(waits)
+                try:
+                    return await client.ask(subject, payload, headers)
+                finally:
+                    self._waiting.discard(waits)
         except nats.errors.NoRespondersError as error:
             raise NotAnswered(f"NATS has nobody who answers at {subject}") from error
         except TimeoutError as error:

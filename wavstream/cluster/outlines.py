@@ -88,7 +88,7 @@ class ShardOutlines:
         found: list[TailBatch] = []
         for last in {batch.key: batch for batch in batches}.values():
             journal = self._journals.get(last.key)
-            if journal is None or not self._is_due(journal) or not last.is_whole:
+            if journal is None or not last.is_whole or not self._is_due(journal):
                 continue
             content = journal.outline.packed(last.number, last.segment, last_arrival_us(last.payload))
             item = last._replace(payload=content, has_event=False, is_outline=True)
@@ -114,16 +114,11 @@ class ShardOutlines:
         return min((each.since for each in self._journals.values() if self._counts(each)), default=0)
 
     def _counts(self, journal: _Outlined) -> bool:
-        if not journal.since or self._messages - journal.heard_at > QUIET:
-            return False
-        ago = self._messages - journal.at
-        return ago <= 2 * EVERY or ago <= 2 * _period(journal.outline)
+        is_late = self._messages - journal.at > 2 * _period(journal.outline)
+        return bool(journal.since) and self._messages - journal.heard_at <= QUIET and not is_late
 
     def _is_due(self, journal: _Outlined) -> bool:
-        if not journal.since:
-            return True
-        ago = self._messages - journal.at
-        return ago >= EVERY and ago >= _period(journal.outline)
+        return not journal.since or self._messages - journal.at >= _period(journal.outline)
 
 
 def read_outlines(owned: Owned, items: Iterable[TailBatch], stored: Sequence[Stored]) -> tuple[OutlinedJournal, ...]:
