@@ -54,7 +54,7 @@ RESUMES_S = 3.0
 _TALK_S = 1.0
 _SETTLED_S = 120.0
 _EVERY_S = 0.05
-_ASKED_EVERY_S = 0.2
+_ASKED_EVERY_S = 0.5
 """A list of all sessions costs what the nodes have better use for then."""
 _BROKEN_S = 1.0
 """Within which streams to a process that was killed have ended."""
@@ -191,8 +191,8 @@ class _Round:
         return late_s
 
     def _opened(self) -> dict[str, int]:
-        spoken = self._sender.spoken([leg for call in self._calls for leg in call.legs])
-        return {name: len(each.opened_s) for name, each in spoken.items()}
+        opened = self._sender.opened([leg for call in self._calls for leg in call.legs])
+        return {name: each.streams for name, each in opened.items()}
 
     async def _broken(self, before: dict[str, int], from_s: float, to_s: float, fault: str) -> None:
         """Promise nothing of what was sent then by calls whose streams broke; return when all are recorded on."""
@@ -203,8 +203,8 @@ class _Round:
         ask_s = 0.0
         while time.monotonic() < started_s + _BACK_S:
             are_open = self._sender.open(legs)  # asked first: whoever dials again until the next question is struck
-            spoken = self._sender.spoken(legs)
-            again = {name for name, each in spoken.items() if len(each.opened_s) > before[name]}
+            opened = self._sender.opened(legs)
+            again = {name for name, each in opened.items() if each.streams > before[name]}
             for call in self._calls:
                 if call in struck or not again & set(call.legs):
                     continue
@@ -217,10 +217,10 @@ class _Round:
                 recorded, ask_s = await self._recorded(), time.monotonic() + _ASKED_EVERY_S
             for call in [each for each in waiting if each.session_id in recorded]:
                 waiting.discard(call)
-                legs_again = [spoken[name] for name in call.legs if name in again]
+                legs_again = [opened[name] for name in call.legs if name in again]
                 resumed[call] = _Resumed(
-                    dialed_s=min(each.opened_s[-1] - each.took_s[-1] for each in legs_again),
-                    opened_s=max(each.opened_s[-1] for each in legs_again),
+                    dialed_s=min(each.last_s - each.took_s for each in legs_again),
+                    opened_s=max(each.last_s for each in legs_again),
                     seen_s=time.monotonic(),
                 )
             if time.monotonic() > started_s + _BROKEN_S and are_open and not waiting:

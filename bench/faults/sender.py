@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,16 @@ class Spoken:
         return np.asarray(self.start_s + np.arange(len(self.sent_s)) * PTIME_S, np.float64)
 
 
+class Opened(NamedTuple):
+    """How often a leg has had a stream."""
+
+    streams: int
+    last_s: float
+    """When the last of them was open, on the monotonic clock."""
+    took_s: float
+    """How long that took from its dial."""
+
+
 class Sender:
     """The process, and what its owner asks of it."""
 
@@ -110,6 +120,10 @@ class Sender:
     def spoken(self, names: Sequence[str]) -> dict[str, Spoken]:
         """Return what became of what these legs have said, so far."""
         return self._ask("spoken", list(names))  # type: ignore[no-any-return]
+
+    def opened(self, names: Sequence[str]) -> dict[str, Opened]:
+        """Return which streams these legs have had, so far: it is little, where ``spoken`` grows with a call."""
+        return self._ask("opened", list(names))  # type: ignore[no-any-return]
 
     def drop(self, names: Sequence[str]) -> None:
         """Break the streams of legs, which dial again: another server than before."""
@@ -247,6 +261,8 @@ class _Process:
                     return True
                 case "spoken":
                     answer = {name: _spoken(self._legs[name]) for name in names}
+                case "opened":
+                    answer = {name: _opened(self._legs[name]) for name in names}
                 case "refused":
                     answer = sum(bool(self._legs[name].refusals) for name in names)
                 case "undecided":
@@ -448,6 +464,10 @@ class _Process:
         leg.leaving = True
         self._lost(leg)
         leg.gone = True
+
+
+def _opened(leg: _Leg) -> Opened:
+    return Opened(len(leg.opened_s), leg.opened_s[-1] if leg.opened_s else 0.0, leg.took_s[-1] if leg.took_s else 0.0)
 
 
 def _spoken(leg: _Leg) -> Spoken:
