@@ -24,6 +24,7 @@ from wavstream.errors import PeerError, Unauthenticated
 from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.media.handshake import media_protocol
 from wavstream.media.request import MediaCredentials
+from wavstream.media.rounds import Rounds
 from wavstream.media.routes import Routes
 from wavstream.model.app import App
 from wavstream.sessions.ports import StreamHandle
@@ -202,13 +203,15 @@ def endpoint_of(
 ) -> MediaEndpoint:
     """Return what the connections of a media plane with these parts share; each look at its clock takes 1 us."""
     now_us = iter(range(1_000_000, 10**9))
+    limits = limits or MediaLimits(close_timeout_s=PATIENCE_S)
     return MediaEndpoint(
         routes=routes,
         authenticator=cast("Authenticator", KeyCheck(authenticate)),
         app_cache=cast("AppCache", apps or NoApps()),
         sessions=cast("Sessions", sessions),
         now_us=lambda: next(now_us),
-        limits=limits or MediaLimits(close_timeout_s=PATIENCE_S),
+        limits=limits,
+        rounds=Rounds(limits.watch_interval_s),
     )
 
 

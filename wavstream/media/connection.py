@@ -103,8 +103,8 @@ class MediaConnection(asyncio.Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         """The next ping, or the end of the closing."""
         self._pong_deadline: asyncio.TimerHandle | None = None
-        self._watch_timer = self._loop.call_later(endpoint.limits.watch_interval_s, self._watch)
         connections.add(self)
+        endpoint.rounds.join(self.look)
         endpoint.counters.open_sockets += 1
 
     # ---- the socket ------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ class MediaConnection(asyncio.Protocol):
         if self not in self._connections:
             return
         self._disarm()
-        self._watch_timer.cancel()
+        self._endpoint.rounds.leave(self.look)
         self.stream.count(self._arrival_us)
         self._endpoint.counters.open_sockets -= 1
         self._endpoint.quotas.leave_socket(self._app_id, self._token_session)
@@ -370,9 +370,8 @@ class MediaConnection(asyncio.Protocol):
         else:  # it is we who do not read
             self._await_pong()
 
-    def _watch(self) -> None:
+    def look(self) -> None:
         """Look at what came since the last time."""
-        self._watch_timer = self._loop.call_later(self._limits.watch_interval_s, self._watch)
         self.stream.count(self._arrival_us)
         self._low_water.look(
             messages=self._reader.frames - self._control_frames,

@@ -12,6 +12,7 @@ from wavstream.access.origin import Networks
 from wavstream.errors import LimitReached
 from wavstream.media.pacer import Pacer
 from wavstream.media.refusals import RefusalLog
+from wavstream.media.rounds import Rounds
 from wavstream.media.routes import Routes
 from wavstream.sessions.quotas import Quotas
 from wavstream.sessions.registry import Sessions
@@ -108,6 +109,8 @@ class MediaEndpoint:
     """Says which worker has a stream's session."""
     quotas: Quotas = field(default_factory=Quotas)
     limits: MediaLimits = field(default_factory=MediaLimits)
+    rounds: Rounds
+    """Look at each stream, every ``limits.watch_interval_s``."""
     counters: MediaCounters = field(default_factory=MediaCounters)
     pacer: Pacer = field(default_factory=Pacer)
     refusal_log: RefusalLog = field(default_factory=RefusalLog)

@@ -29,6 +29,7 @@ from wavstream.errors import OperatorError
 from wavstream.listening.live import Live
 from wavstream.media.endpoint import MediaEndpoint, MediaLimits
 from wavstream.media.refusals import RefusalLog
+from wavstream.media.rounds import Rounds
 from wavstream.media.routes import Route, Routes
 from wavstream.model.app import DEFAULT_APP, App
 from wavstream.model.hosts import UNIX
@@ -61,6 +62,23 @@ def media_endpoint(
 ) -> MediaEndpoint:
     """Return what every media WebSocket shares."""
     media = settings.media
+    limits = MediaLimits(
+        max_message_bytes=media.max_message_bytes,
+        max_text_bytes=media.max_text_bytes,
+        handshake_timeout_s=media.handshake_timeout_s,
+        ping_interval_s=media.ping_interval_s,
+        ping_timeout_s=media.ping_timeout_s,
+        close_timeout_s=media.close_timeout_s,
+        introduction_timeout_s=media.introduction_timeout_s,
+        early_audio_s=media.early_audio_s,
+        message_timeout_s=media.message_timeout_s,
+        frames_per_second=media.frames_per_second,
+        bytes_per_second=media.bytes_per_second,
+        reads_at_visits=media.reads_at_visits,
+        # A tenth of the places is left to requests: who records has to be able to stop.
+        sockets=min(settings.limits.streams, settings.http.connections * 9 // 10),
+        sockets_here=places_here(settings.http) * 9 // 10,
+    )
     return MediaEndpoint(
         routes=media_routes(settings.media),
         authenticator=authenticator,
@@ -72,23 +90,8 @@ def media_endpoint(
         allowed_origins=frozenset((*settings.allowed_origins, *_own_origins(settings))),
         key_header=media.key_header,
         quotas=quotas,
-        limits=MediaLimits(
-            max_message_bytes=media.max_message_bytes,
-            max_text_bytes=media.max_text_bytes,
-            handshake_timeout_s=media.handshake_timeout_s,
-            ping_interval_s=media.ping_interval_s,
-            ping_timeout_s=media.ping_timeout_s,
-            close_timeout_s=media.close_timeout_s,
-            introduction_timeout_s=media.introduction_timeout_s,
-            early_audio_s=media.early_audio_s,
-            message_timeout_s=media.message_timeout_s,
-            frames_per_second=media.frames_per_second,
-            bytes_per_second=media.bytes_per_second,
-            reads_at_visits=media.reads_at_visits,
-            # A tenth of the places is left to requests: who records has to be able to stop.
-            sockets=min(settings.limits.streams, settings.http.connections * 9 // 10),
-            sockets_here=places_here(settings.http) * 9 // 10,
-        ),
+        limits=limits,
+        rounds=Rounds(limits.watch_interval_s),
     )
 
 

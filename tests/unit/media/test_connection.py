@@ -489,7 +489,7 @@ async def test_a_stream_may_send_as_fast_as_the_limit_for_ever() -> None:
         for number in range(1, 21):  # twice what may be saved up, as it is earned
             peer.send(*[client_frame(BINARY, bytes(100_000))] * 10)
             await sink.hear(lambda sink, heard=10 * number: len(sink.frames) == heard)  # type: ignore[misc]
-            cast("MediaConnection", sink.handle)._watch()
+            cast("MediaConnection", sink.handle).look()
         assert sink.ends == []
 
 
