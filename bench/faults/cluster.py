@@ -75,6 +75,7 @@ async def cluster_scenario(report: Report, *, calls: int, kills: int, rounds: in
     drawn = random.Random(f"cluster {seed}")
     freezing = set(drawn.sample(range(kills), min(freezes, kills)))
     places = [range(first, kills, rounds) for first in range(rounds)]
+    worst_s: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="wavstream-faults-") as folder, a_folder_for_postgres() as database:
         nodes = Nodes(Path(folder), database, cluster__tail_age_s=300)
         try:
@@ -82,9 +83,9 @@ async def cluster_scenario(report: Report, *, calls: int, kills: int, rounds: in
             for number, of_round in enumerate(places):
                 sender = Sender(*nodes.ports)
                 try:
-                    await _Round(report, nodes, sender, drawn, name=f"round {number} of seed {seed}").run(
-                        calls, [each in freezing for each in of_round]
-                    )
+                    name = f"round {number} of seed {seed}"
+                    of_it = _Round(report, nodes, sender, drawn, name=name, worst_s=worst_s)
+                    await of_it.run(calls, [each in freezing for each in of_round])
                 finally:
                     sender.close()
         finally:
@@ -109,14 +110,22 @@ class _Resumed:
 class _Round:
     """Calls, and what happens to them until they are stopped."""
 
-    def __init__(self, report: Report, nodes: Nodes, sender: Sender, drawn: random.Random, *, name: str) -> None:
+    def __init__(
+        self,
+        report: Report,
+        nodes: Nodes,
+        sender: Sender,
+        drawn: random.Random,
+        *,
+        name: str,
+        worst_s: dict[str, float],
+    ) -> None:
         self._report, self._nodes, self._sender, self._drawn, self._name = report, nodes, sender, drawn, name
         self._calls: list[Call] = []
         self._struck: dict[str, int] = {}
         """By call: kills and freezes that broke its streams."""
-        self._nats_s = 0.0
-        """The longest that NATS took for a write, of the seconds before kills."""
-        self._resumed_s: dict[str, float] = {}
+        self._worst_s = worst_s
+        """Of all rounds: what NATS took for a write in the seconds before kills, and by fault until calls went on."""
 
     async def run(self, count: int, freezes: Sequence[bool]) -> None:
         """Do a round; each of ``freezes``: whether a node is frozen, or something killed."""
@@ -186,7 +195,7 @@ class _Round:
         """Return by how much what stands still on this machine lets more be lost than the promise says."""
         now_s = time.monotonic()
         late_s, nats_s = (ask(now_s - 1.0, now_s) for ask in (self._nodes.slowness_s, self._nodes.nats_slowness_s))
-        self._nats_s = max(self._nats_s, nats_s)
+        self._worst_s[NATS_KILLED] = max(self._worst_s.get(NATS_KILLED, 0.0), nats_s)
         self._report.say(f"{self._name}: answers took up to {late_s:.2f} s, a write of NATS {nats_s:.2f} s")
         return late_s
 
@@ -262,10 +271,11 @@ class _Round:
         dialed_s = resumed.dialed_s
         recorded_s = min(resumed.seen_s, max(resumed.opened_s, let_in_s.get(call.session_id, resumed.seen_s)))
         took_s = recorded_s - dialed_s
-        self._resumed_s[fault] = max(self._resumed_s.get(fault, 0.0), took_s)
+        self._worst_s[fault] = max(self._worst_s.get(fault, 0.0), took_s)
         row = self._report.row(fault)
         row.note = (
-            f"recorded on {self._resumed_s[fault]:.1f} s after the dial at most; writes of NATS {self._nats_s:.2f} s"
+            f"recorded on {self._worst_s[fault]:.1f} s after the dial at most; "
+            f"writes of NATS {self._worst_s.get(NATS_KILLED, 0.0):.2f} s"
         )
         if took_s > RESUMES_S + self._nodes.slowness_s(dialed_s, recorded_s):
             row.fell.append(f"{self._name}: {call.session_id} was recorded on {took_s:.1f} s after its leg had dialed")
