@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 
 import pytest
 
@@ -102,7 +104,8 @@ def test_when_the_last_has_left_nothing_is_kept_of_it() -> None:
     assert watched.looks == [3 * TURNS + 1]
 
 
-async def test_one_timer_looks_at_all_and_rests_while_there_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def timers_of(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.TimerHandle]:
+    """Return the timers that are armed from now on, one more each time."""
     loop = asyncio.get_running_loop()
     armed: list[asyncio.TimerHandle] = []
     call_at = loop.call_at
@@ -112,13 +115,18 @@ async def test_one_timer_looks_at_all_and_rests_while_there_is_nobody(monkeypatc
         return armed[-1]
 
     monkeypatch.setattr(loop, "call_at", remembering)
+    return armed
+
+
+async def test_one_timer_looks_at_all_and_rests_while_there_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    armed = timers_of(monkeypatch)
     rounds = Rounds(0.02)
     looked = [asyncio.Event() for _ in range(50)]
     for event in looked:
         rounds.join(event.set)
     assert len(armed) == 1
-    async with asyncio.timeout(WAIT_S):
-        for event in looked:
+    for event in looked:
+        async with asyncio.timeout(WAIT_S):
             await event.wait()
     for event in looked:
         rounds.leave(event.set)
@@ -129,23 +137,23 @@ async def test_one_timer_looks_at_all_and_rests_while_there_is_nobody(monkeypatc
     rounds.leave(looked[0].set)
 
 
-async def test_a_loop_that_stood_still_goes_on_from_where_it_is() -> None:
-    loop = asyncio.get_running_loop()
+async def test_a_loop_that_stood_still_looks_at_nobody_twice_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    armed = timers_of(monkeypatch)
     rounds = Rounds(0.1)
-    looks: list[float] = []
+    turns: list[int] = []
     third = asyncio.Event()
 
     def look() -> None:
-        looks.append(loop.time())
-        if len(looks) == 1:
-            while loop.time() < looks[0] + 0.5:  # five rounds
+        turns.append(len(armed))
+        if len(turns) == 1:
+            stands_until_s = time.monotonic() + 0.5  # five rounds
+            while time.monotonic() < stands_until_s:
                 pass
-        elif len(looks) == 3:
+        elif len(turns) == 3:
             third.set()
 
     rounds.join(look)
     async with asyncio.timeout(WAIT_S):
         await third.wait()
     rounds.leave(look)
-    assert looks[1] - looks[0] >= 0.5 + 0.1 * (TURNS - 2) / TURNS
-    assert looks[2] - looks[1] >= 0.1 * (TURNS - 2) / TURNS
+    assert [later - sooner for sooner, later in itertools.pairwise(turns)] == [TURNS, TURNS]
