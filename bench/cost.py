@@ -27,8 +27,13 @@ from wavstream.simulator.load import run_load
 from wavstream.simulator.load_plan import LoadRequest, LoadResult
 from wavstream.simulator.signal import PTIME_S
 
-WARM_S, STOPS_FROM = 3.0, 0.6
-"""The middle of a stream: from so many seconds on, until the first stops are asked for, at this share of the load."""
+WARM_S, STOPS_FROM = 11.0, 0.6
+"""The middle of a stream: from so many seconds on, until the first stops are asked for, at this share of the load.
+
+In the first seconds each frame wakes the server (a stream is steady after 3 s), and in the first two folds all calls
+are placed. That is counted as what a recording costs beside its frames, since it comes once."""
+LOAD_S, LEAST_LOAD_S = 26.0, 25.0
+"""A load with a fold of each call in its middle."""
 CALL_S = 180.0
 """A call of usual length."""
 FOLD_S = 2 * CLOCKS_PER_FOLD * CLOCK_EVERY_US / 1_000_000
@@ -117,7 +122,7 @@ def frame_cost(
     plan: ServerPlan = USUAL,
     settings: Mapping[str, object] = MappingProxyType({}),
 ) -> FrameCost:
-    """Run a load on a fresh server of these settings and return what it cost; ``seconds`` are 10 at least."""
+    """Run a load on a fresh server of these settings and return its cost; ``seconds``: ``LEAST_LOAD_S`` or more."""
     with wavstream_server(pinned, plan, **settings) as server:
         watch = _Clockwork(server, seconds)
         request = LoadRequest(

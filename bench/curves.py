@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.chart import Axes, Points, chart
-from bench.cost import FrameCost
+from bench.cost import LEAST_LOAD_S, LOAD_S, FrameCost
 from bench.figures import Spread, number, plain_table
 from bench.long_call import FED_FAST, long_call
 from bench.processes import ServerPlan, can_pin, end_with_children, pin_generator, wavstream_server
@@ -207,7 +207,7 @@ def main() -> int:
     parser.add_argument("what", nargs="*", help="legs, length; default: both")
     parser.add_argument("--legs", type=int, nargs="+", default=LEGS)
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS_S, metavar="SECONDS")
-    parser.add_argument("--seconds", type=float, default=14.0, help="length of a load, 10 at least")
+    parser.add_argument("--seconds", type=float, default=LOAD_S, help=f"length of a load, {LEAST_LOAD_S:g} at least")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the server")
     parser.add_argument("--into", type=Path, default=RESULTS, help="folder of the charts")

@@ -34,7 +34,7 @@ from wavstream.simulator.generator import Traffic
 from wavstream.simulator.signal import PTIME_S
 
 LEGS, SECONDS = 1_000, 12.0
-WARM_S = 4.0
+WARM_S = 11.0
 SAMPLES_PER_S = 200
 SMALL_SHARE = 0.01
 """Frames below it are left out of the small graph."""

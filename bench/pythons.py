@@ -23,7 +23,7 @@ from pathlib import Path
 from rich.console import Console
 from websockets.sync.client import connect
 
-from bench.cost import frame_cost
+from bench.cost import LEAST_LOAD_S, LOAD_S, frame_cost
 from bench.figures import Spread, plain_table, ratios
 from bench.long_call import FED_FAST
 from bench.processes import USUAL, ServerPlan, can_pin, end_with_children, pin_generator, wavstream_server
@@ -92,7 +92,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("python", nargs="*", default=[sys.executable])
     parser.add_argument("--legs", type=int, default=LEGS)
-    parser.add_argument("--seconds", type=float, default=14.0, help="length of a load, 10 at least")
+    parser.add_argument("--seconds", type=float, default=LOAD_S, help=f"length of a load, {LEAST_LOAD_S:g} at least")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--call", type=int, default=LONG_S, metavar="SECONDS", help="length of the call that is folded")
     chosen = parser.parse_args()

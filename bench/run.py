@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import budgets, others
+from bench.cost import LEAST_LOAD_S, LOAD_S
 from bench.figures import Budget, Row, markdown
 from bench.processes import ServerPlan, can_pin, end_with_children, pin_generator
 from bench.scenario import Bench, Scenario
@@ -95,13 +96,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", choices=[*BUDGETS, *OTHERS], action="append", metavar="NAME", help="run these scenarios"
     )
     parser.add_argument("--runs", type=int, help="how often each figure is measured; default 1, with --budgets 5")
-    parser.add_argument("--seconds", type=float, default=14.0, help="length of a load, 10 at least; default 14")
+    parser.add_argument("--seconds", type=float, default=LOAD_S, help="length of a load; default %(default)g")
     parser.add_argument("--python", default=sys.executable, metavar="PATH", help="the interpreter of the server")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there too, after each scenario")
     chosen = parser.parse_args(arguments)
     end_with_children()
-    if chosen.seconds < 10:
-        parser.error("--seconds: use 10 or more; the middle of a stream is between 3 s and three fifths of it")
+    if chosen.seconds < LEAST_LOAD_S:
+        parser.error(f"--seconds: use {LEAST_LOAD_S:g} or more, for a middle that is as long as a fold")
     runs = chosen.runs or (5 if chosen.budgets else 1)
     bench = Bench(can_pin(), chosen.seconds, runs, ServerPlan(chosen.python))
     pin_generator(bench.pinned)

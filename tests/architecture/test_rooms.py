@@ -44,7 +44,6 @@ SHORTER = {
         "storage/open_files.py",
         "webhooks/vocabulary.py",
         "dialects/early.py",
-        "media/wire.py",
         "sessions/restored.py",
         "cluster/tailed_journal.py",
     ),
@@ -72,6 +71,7 @@ SHORTER = {
         "api/vendor_options.py",
     ),
     "One rule or one algorithm, tested by itself": (
+        "service/garbage.py",
         "access/key_table.py",
         "access/secret_box.py",
         "access/signing_keys.py",

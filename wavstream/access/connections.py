@@ -60,6 +60,10 @@ class Place:
         """Return the place of a connection from this address."""
         return cls(None if host is None or is_trusted(host, trusted) else network_of(host), give_way)
 
+    def let_go(self) -> None:
+        """Forget how to end the connection: it is over, and would be kept by this."""
+        self.give_way = _nothing
+
 
 class _Queue:
     """Places that wait, in the order in which they give way (rule 3)."""
@@ -170,3 +174,7 @@ class OpenConnections(set[Any]):
     def _tell(self) -> None:
         if self._shared is not None:
             self._shared.set("", len(self))
+
+
+def _nothing() -> None:
+    """End a connection that is over."""

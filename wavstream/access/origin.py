@@ -162,3 +162,11 @@ def _address(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address 
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def authority_of(target: bytes) -> bytes | None:
+    """Return whom a request's target names itself; None for a path alone."""
+    if target.startswith(b"/") or target == b"*":
+        return None
+    rest = target.partition(b"://")[2] or target
+    return rest.partition(b"/")[0].partition(b"?")[0].partition(b"#")[0]

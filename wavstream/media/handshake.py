@@ -17,16 +17,12 @@ Where there are several workers, or nodes:
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Sequence
 from typing import Any, cast
 
 import structlog
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 from websockets.http11 import Request, Response
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from wavstream.access.authenticator import Caller
 from wavstream.access.origin import client_address
@@ -38,7 +34,7 @@ from wavstream.media.opening import Opening
 from wavstream.media.relayed import connection_for
 from wavstream.media.request import MediaCredentials, Peer, other_version, read_request, refusal, shown_target
 from wavstream.media.unauthorized import Unauthorized, has_place, last_words, who_tells
-from wavstream.media.wire import Wire
+from wavstream.media.wire import Core, Wire
 from wavstream.workers.boundary import Elsewhere, RelayedPeer
 
 IS_ANSWERED = "is_answered"
@@ -51,10 +47,6 @@ _VERSION = "13"
 """Of the protocol (RFC 6455, 4.1); there is no other."""
 
 log = structlog.get_logger(__name__)
-
-_core_log = logging.getLogger("wavstream.media.core")
-# Below this the core writes request lines and headers to the log, and with them keys.
-_core_log.setLevel(logging.WARNING)
 
 
 def media_protocol(endpoint: MediaEndpoint) -> type[asyncio.Protocol]:
@@ -74,9 +66,7 @@ class Handshake(asyncio.Protocol):
         self._endpoint = endpoint
         self._connections = connections
         # No extensions: permessage-deflate costs more CPU than all the rest of a frame, and audio gains little by it.
-        self._core = ServerProtocol(
-            max_size=endpoint.limits.max_message_bytes, logger=_core_log, select_subprotocol=_first_subprotocol
-        )
+        self._core = Core(max_message_bytes=endpoint.limits.max_message_bytes)
         self._peer = Peer(None)
         self._is_answered: bool = app_state.get(IS_ANSWERED, False)
         self._relayed: RelayedPeer | None = app_state.get(RELAYED)
@@ -137,6 +127,7 @@ class Handshake(asyncio.Protocol):
         self._decide()
         self._deadline.cancel()
         self._connections.discard(self)
+        self._core.forget_refusal()
 
     def shutdown(self) -> None:
         """Refuse the request: uvicorn stops, and waits for every connection."""
@@ -234,7 +225,11 @@ class Handshake(asyncio.Protocol):
     def _authenticated(
         self, dialect: Dialect, session_id: str | None, response: Response, done: asyncio.Task[Caller]
     ) -> None:
+        self._authentication = None  # it has us: a ring would be left for the collector
         if done.cancelled():
+            return
+        if isinstance(failed := done.exception(), Exception):  # not raised here, or it had this frame, and that has it
+            self._give_up(failed, dialect, response)
             return
         try:
             caller = done.result()
@@ -251,12 +246,16 @@ class Handshake(asyncio.Protocol):
                 self._hand_over(self._unclaimed)
                 return
             self._endpoint.take_socket(caller.app_id, token_session)
-        except Unauthenticated as error:
-            self._turn_away(dialect, response, error)
         except Exception as error:  # noqa: BLE001 - logged there
-            self._refuse(error, dialect)
+            self._give_up(error, dialect, response)
         else:
             self._open(dialect, response, caller.app_id, token_session)
+
+    def _give_up(self, error: Exception, dialect: Dialect, response: Response) -> None:
+        if isinstance(error, Unauthenticated):
+            self._turn_away(dialect, response, error)
+        else:
+            self._refuse(error, dialect)
 
     def _open(self, dialect: Dialect, response: Response, app_id: str, token_session: str | None) -> None:
         self._decide()
@@ -391,8 +390,3 @@ class Handshake(asyncio.Protocol):
         # A peer that reads nothing keeps what was written waiting, and with it the descriptor.
         timeout_s = self._endpoint.limits.close_timeout_s
         self._deadline = asyncio.get_running_loop().call_later(timeout_s, self._transport.abort)
-
-
-def _first_subprotocol(_core: ServerProtocol, asked_for: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Return what the peer likes best: some break on an answer without the name that they were configured with."""
-    return asked_for[0] if asked_for else None

@@ -92,7 +92,8 @@ class MediaStream:
         self.dialect = dialect
         """That it speaks; another one than at first, where it was opened without one."""
         self._app_id = app_id
-        self._handle = handle
+        self._handle: StreamHandle | None = handle
+        """Has us too: let go of when nothing is delivered any more, so that no ring is left for the collector."""
         self._max_text_bytes = endpoint.limits.max_text_bytes
         self.state = State.OPENING
         self.started: StreamStarted | None = None
@@ -178,7 +179,7 @@ class MediaStream:
     def enter(self, state: State) -> None:
         """Go on to a state further down the table, never back; nothing is delivered from now on."""
         self.state = max(self.state, state)
-        self.sink = None
+        self.sink = self._handle = None
 
     def end(self, state: State, *, clean: bool, arrival_us: int) -> None:
         """Go on to a state in which the sink has been told of the end, and tell it, if that was not done yet."""
@@ -254,15 +255,16 @@ class MediaStream:
             raise BadParameter("session_id", "missing; put it into the path, or into the first message")
         self._endpoint.boundary.check_here(started.session_id)
         self.started = started
-        endpoint, now_us = self._endpoint, self._endpoint.now_us()
-        if endpoint.sessions.awaits(started, app_id=self._app_id, handle=self._handle):
+        endpoint, handle, now_us = self._endpoint, self._handle, self._endpoint.now_us()
+        assert handle is not None
+        if endpoint.sessions.awaits(started, app_id=self._app_id, handle=handle):
             endpoint.quotas.streams.add(self._app_id)
         else:
             endpoint.quotas.take_stream(self._app_id, now_us / 1e6)
         self._joins = endpoint.limits.reads_at_visits and started.clock is not TrackClock.ARRIVAL
         self.state = State.LIVE  # the session may use the handle at once: play a tone, pause, or close
         try:
-            sink = endpoint.sessions.open_stream(started, app_id=self._app_id, handle=self._handle, now_us=now_us)
+            sink = endpoint.sessions.open_stream(started, app_id=self._app_id, handle=handle, now_us=now_us)
         except BaseException:
             endpoint.quotas.streams.remove(self._app_id)
             endpoint.boundary.refused(started.session_id)

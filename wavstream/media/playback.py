@@ -50,6 +50,7 @@ class Playback:
         """Send no audio any more."""
         if self._sender is not None:
             self._endpoint.pacer.stop(self._sender)
+            self._sender = None  # it holds us: a ring would be left for the collector
 
     def _live_sender(self) -> AudioSender | None:
         """Return what plays to the peer; None where the peer takes no audio, or none any more."""

@@ -1,4 +1,4 @@
-"""What is written to the socket of one stream beside its audio: the core's frames, the dialect's messages, our end.
+"""The core of a WebSocket, and what is written to its socket beside audio: its frames, the dialect's messages, our end.
 
 Text and binary messages go through the core, so that none is sent behind its close frame.
 """
@@ -6,14 +6,38 @@ Text and binary messages go through the core, so that none is sent behind its cl
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Sequence
 
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
 from wavstream.dialects.events import Outgoing
 
 _MAX_STUCK_BYTES = 1024 * 1024
 """A peer that is behind by more, with pongs, never reads at all."""
+
+_core_log = logging.getLogger("wavstream.media.core")
+# Below this the core writes request lines and headers to the log, and with them keys.
+_core_log.setLevel(logging.WARNING)
+
+
+class Core(ServerProtocol):
+    """The core of ``websockets``: RFC 6455 without a socket."""
+
+    def __init__(self, *, max_message_bytes: int) -> None:
+        super().__init__(max_size=max_message_bytes, logger=_core_log)
+
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        """Return what the peer likes best: some break on an answer without the name that they were configured with."""
+        return subprotocols[0] if subprotocols else None
+
+    def forget_refusal(self) -> None:
+        """Let go of why the request was refused: the frames in its traceback have all of the connection."""
+        refused, self.handshake_exc = self.handshake_exc, None
+        if refused is not None:
+            refused.__traceback__ = refused.__cause__ = refused.__context__ = None
 
 
 class Wire:

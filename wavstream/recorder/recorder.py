@@ -133,7 +133,7 @@ class Recorder:
             reader=JournalReader(self._folders.journal, journal.key, start=Position(first_segment), known=(row,)),
             spool=self._folders.spool / f"{row.id}.{row.options.format}",
             patience=self._patience,
-            on_automatic_end=partial(self._found_end, recording),
+            on_automatic_end=partial(self._found_end, row.id),
             removals=self._removals,
             slice_bytes=self.slice_bytes,
             amendments=amendments,
@@ -295,5 +295,6 @@ class Recorder:
         if row.status is Status.AVAILABLE:
             self.finish_times.observe(time.monotonic() - recording.finishing_since_s)
 
-    def _found_end(self, recording: LiveRecording, end: RecordingStopped) -> None:
-        self._end_automatically(recording, end)
+    def _found_end(self, recording_id: str, end: RecordingStopped) -> None:
+        if (recording := self._live.get(recording_id)) is not None:
+            self._end_automatically(recording, end)

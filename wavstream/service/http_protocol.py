@@ -27,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from wavstream.access.connections import Place
+from wavstream.access.origin import authority_of
 from wavstream.api.elsewhere import CONNECTION
 from wavstream.api.live import WIRE
 from wavstream.api.problems import problem
@@ -38,8 +39,7 @@ from wavstream.service.unanswered import Unanswered
 from wavstream.workers.boundary import RelayedPeer, WorkerUnavailable
 
 _MAX_PIPELINED = 8
-"""Requests that wait for the answers before them. Those cost others their time; few clients send even two ahead.
-uvicorn stops reading at the second, but one read holds thousands."""
+"""Requests that wait for the answers before them: uvicorn stops to read at the second, but one read holds thousands."""
 _MAX_DROPPED_BYTES = 4 * 1024 * 1024
 """More than the kernels of both sides hold when a refusal is sent; who sends more does not read."""
 _LINE_BYTES = 4
@@ -126,6 +126,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Tell the application that the peer is gone."""
         self._leave()
         super().connection_lost(exc)
+        self._let_go()
 
     def shutdown(self) -> None:
         """End the connection, or with the answer that is under way: uvicorn stops, and waits for every connection."""
@@ -174,6 +175,12 @@ class HttpProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
+    def _let_go(self) -> None:
+        """Break the rings that its parser, requests and place make with it (``service.garbage``)."""
+        self.parser = self.cycle = self.scope = self._answering = None  # type: ignore[assignment]
+        self.pipeline.clear()
+        self._place.let_go()
+
     # ---- the parser ------------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
@@ -207,7 +214,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._has_told = self._has_head = True
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise httptools.HttpParserError("too many requests ahead of their answers")
-        if (authority := _authority(self.url)) is not None:  # rule 5
+        if (authority := authority_of(self.url)) is not None:  # rule 5
             self.headers[:] = [(b"host", authority), *(each for each in self.headers if each[0] != b"host")]
         self._deadlines.expect(Owed.BODY)
         super().on_headers_complete()
@@ -271,6 +278,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._leave()
         self.transport = self._counted.inner
         self.handle_websocket_upgrade()
+        self._let_go()
         if early:
             cast("asyncio.Protocol", self.transport.get_protocol()).data_received(early)
 
@@ -390,11 +398,3 @@ class HttpProtocol(HttpToolsProtocol):
     def abort(self) -> None:
         """End the connection at once."""
         self.transport.abort()
-
-
-def _authority(target: bytes) -> bytes | None:
-    """Return whom a request's target names itself; None for a path alone."""
-    if target.startswith(b"/") or target == b"*":
-        return None
-    rest = target.partition(b"://")[2] or target
-    return rest.partition(b"/")[0].partition(b"?")[0].partition(b"#")[0]

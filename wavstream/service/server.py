@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import gc
 import resource
 import socket
 import sys
@@ -24,6 +23,7 @@ from wavstream.media.handshake import media_protocol
 from wavstream.service.acceptor import Acceptor
 from wavstream.service.entrance import Entrance
 from wavstream.service.exposure import is_this_machine, listens_beyond_loopback
+from wavstream.service.garbage import Garbage
 from wavstream.service.http_protocol import HttpProtocol
 from wavstream.service.listeners import Listeners
 from wavstream.service.logs import SUMMARY, configure, loop_exception
@@ -206,20 +206,20 @@ def _serve(settings: Settings, place: WorkerPlace | None) -> None:
         if place is not None:
             place.begin()
         async with running(settings, signals=signals, steady_us=uptime_us, place=place) as (service, task):
-            _freeze_gc()
-            if service.cluster is not None:
-                service.cluster.open()
-            if place is not None:
-                place.ready()
+            with Garbage(lambda: service.endpoint.counters.open_sockets):
+                if service.cluster is not None:
+                    service.cluster.open()
+                if place is not None:
+                    place.ready()
+                    await task
+                    return
+                log.info(
+                    "server_ready",
+                    url=service.settings.base_url,
+                    data_dir=str(service.folder.root.resolve()),
+                    kept_hours=service.settings.recording_options.retention_hours,
+                )
                 await task
-                return
-            log.info(
-                "server_ready",
-                url=service.settings.base_url,
-                data_dir=str(service.folder.root.resolve()),
-                kept_hours=service.settings.recording_options.retention_hours,
-            )
-            await task
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
@@ -258,12 +258,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     except ImportError:  # there is none for Windows
         return asyncio.new_event_loop
     return uvloop.new_event_loop
-
-
-def _freeze_gc() -> None:
-    """Keep what start-up made out of every collection: looking through it stops the loop for 0.1 s."""
-    gc.collect()
-    gc.freeze()
 
 
 def _raise_descriptor_limit() -> None:

@@ -64,7 +64,7 @@ class Stage:
             self.endpoint,
             dialect=self.dialect,
             app_id="",
-            handle=None,  # type: ignore[arg-type]
+            handle=object(),  # type: ignore[arg-type]
             peer=Peer("192.0.2.7", leg="b"),
         )
 
