@@ -1,9 +1,7 @@
 """A client of nats-py, used for one connection (``nats_connection``), and what its errors say.
 
 1. A request has a reply subject and a future of its own. That of nats-py makes a random name, a wait and a timer for
-   each besides, where whoever asks has a timer already. Its answer goes from the parser to that future, and what is
-   asked goes to the socket at once where nothing waits before it. nats-py has a queue and a task for each of the two,
-   and copies the payload twice: 0.1 ms of the half that a message of the tail costs.
+   each besides, where whoever asks has a timer already.
 2. nats-py loses cancellations: ``_flush_pending`` takes them as an end like another, and so does ``wait_for`` of Python
    3.11 if the answer comes at the same moment. They are raised again, else whoever cancels waits for ever.
 """
@@ -43,7 +41,7 @@ class UsedOnce(Client):
         self.when_closed: Callable[[], None] | None = None
         self._answers = ""
         """Below which subject answers come; empty: nothing was asked yet."""
-        self._asked: dict[bytes, asyncio.Future[Msg]] = {}
+        self._asked: dict[str, asyncio.Future[Msg]] = {}
         self._count = 0
 
     @property
@@ -56,44 +54,25 @@ class UsedOnce(Client):
         if not self._answers:
             self._answers = self.new_inbox()
             with cancellations_kept():
-                await self.subscribe(f"{self._answers}.*", cb=_ignore)
+                await self.subscribe(f"{self._answers}.*", cb=self._on_answer)
         self._count += 1
         reply = f"{self._answers}.{self._count}"
         answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._asked[reply.encode()] = answer
+        self._asked[reply] = answer
         try:
-            if not self._is_sent_at_once(subject, reply, payload, headers):
-                with cancellations_kept():  # else nothing would end the wait for the answer
-                    await self.publish(subject, payload, reply=reply, headers=headers)
+            with cancellations_kept():  # else nothing would end the wait for the answer
+                await self.publish(subject, payload, reply=reply, headers=headers)
             answered = await answer
         finally:
-            del self._asked[reply.encode()]
+            del self._asked[reply]
         if answered.headers and answered.headers.get("Status") == _NOBODY:
             raise nats.errors.NoRespondersError
         return answered
 
-    def _is_sent_at_once(self, subject: str, reply: str, payload: bytes, headers: dict[str, str] | None) -> bool:
-        """Write a request to the socket; return False where it has to wait, or ``publish`` has something to say."""
-        writer = getattr(self._transport, "_io_writer", None)
-        if not headers or writer is None or not self.is_connected or self._pending or len(payload) > self.max_payload:
-            return False
-        if writer.transport.get_write_buffer_size():  # the server stands still, or the network: nats-py waits for it
-            return False
-        # https://docs.nats.io/reference/reference-protocols/nats-protocol, HPUB.
-        head = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
-        head = f"NATS/1.0\r\n{head}\r\n"
-        sizes = f"{len(head)} {len(head) + len(payload)}"
-        writer.writelines((f"HPUB {subject} {reply} {sizes}\r\n{head}".encode(), payload, b"\r\n"))
-        return True
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        """Give an answer to whoever has asked (rule 1); all else goes the way of nats-py."""
-        answer = self._asked.get(subject)
-        if answer is None:
-            await super()._process_msg(sid, subject, reply, data, headers)
-        elif not answer.done():
-            said = await self._process_headers(headers)
-            answer.set_result(self._build_message(sid, subject, reply, data, said))
+    async def _on_answer(self, answered: Msg) -> None:
+        answer = self._asked.get(answered.subject)
+        if answer is not None and not answer.done():
+            answer.set_result(answered)
 
     def complaint_of(self, subject: str) -> str:
         """Return what the server said last, where it is why nothing is answered to this subject."""
@@ -136,10 +115,6 @@ class UsedOnce(Client):
         with suppress(*FAILURES):
             async with asyncio.timeout(CONNECT_S):
                 await self.close()
-
-
-async def _ignore(answered: Msg) -> None:
-    """Let an answer go that comes when nobody waits for it any more."""
 
 
 @contextmanager
