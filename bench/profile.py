@@ -24,6 +24,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.cost import WARM_S
 from bench.figures import plain_table
 from bench.flame import Frame, flame_graph, tree, widest
 from bench.processes import ServerPlan, can_pin, end_with_children, pin_generator, wavstream_server
@@ -34,7 +35,6 @@ from wavstream.simulator.generator import Traffic
 from wavstream.simulator.signal import PTIME_S
 
 LEGS, SECONDS = 1_000, 12.0
-WARM_S = 11.0
 SAMPLES_PER_S = 200
 SMALL_SHARE = 0.01
 """Frames below it are left out of the small graph."""

@@ -23,7 +23,7 @@ from tests.support.waiting import WAIT_S, until
 # A server in which everything fails that can, once it is ready: in the loop, in a thread, in a library, at its end.
 NOISY = """
 import asyncio, logging, sys, threading, warnings
-from wavstream.service import garbage, server
+from wavstream.service import server
 
 def fail():
     raise RuntimeError("two\\nlines")
@@ -49,7 +49,12 @@ def serve_and_fail(settings, serve=server.serve):
     serve(settings)
     fail()
 
-garbage._freeze, server.serve = make_noise, serve_and_fail
+class Noisy(server.Garbage):
+    def __enter__(self):
+        super().__enter__()
+        make_noise()
+
+server.Garbage, server.serve = Noisy, serve_and_fail
 from wavstream.cli.main import main
 sys.argv[1:] = ["serve", "--port", "0"]
 main()

@@ -26,24 +26,17 @@ SPARED = ("wavstream.simulator.", "wavstream.cli.")
 """Those that play the peers, in the same process."""
 
 
-class Rings:
-    """What a look for rings has found, by the names of its classes."""
-
-    def __init__(self) -> None:
-        self.found: set[str] = set()
-
-
 @contextmanager
-def looked_for_rings() -> Iterator[Rings]:
-    """Let Python not look meanwhile, and look at the end."""
-    rings = Rings()
+def looked_for_rings() -> Iterator[set[str]]:
+    """Let Python not look meanwhile, and look at the end; what it finds is in the set then, by names of classes."""
+    rings: set[str] = set()
     gc.collect()
     gc.disable()
     try:
         yield rings
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
-        rings.found = {
+        rings |= {
             type(each).__qualname__
             for each in gc.garbage
             if type(each).__module__.startswith("wavstream.") and not type(each).__module__.startswith(SPARED)
@@ -71,7 +64,7 @@ async def test_a_recorded_call_that_is_over(tmp_path: Path, dialect: str) -> Non
             await until_nothing_is_open(client, service)
             del started
 
-    assert rings.found == set()
+    assert rings == set()
 
 
 async def test_connections_of_every_end(tmp_path: Path) -> None:
@@ -103,4 +96,4 @@ async def test_connections_of_every_end(tmp_path: Path) -> None:
                 writer.close()
             await until_nothing_is_open(client, service)
 
-    assert rings.found == set()
+    assert rings == set()

@@ -38,11 +38,6 @@ def is_due(grown: int, legs: int) -> bool:
     return grown > (MOST + OBJECTS_A_LEG * legs if legs else LEAST)
 
 
-def _freeze() -> None:
-    """Keep what start-up made out of every look."""
-    gc.freeze()
-
-
 class Garbage:
     """The looks of one process."""
 
@@ -53,7 +48,7 @@ class Garbage:
     def __enter__(self) -> None:
         """Take the place of Python's own looks."""
         gc.collect()
-        _freeze()
+        gc.freeze()
         gc.disable()
         self._arm()
 
