@@ -27,8 +27,9 @@ from wavstream.workers.boundary import Answer
 MOST_FRAME_BYTES = 16 * 1024 * 1024
 QUEUE_BYTES = 16 * 1024 * 1024
 QUEUE_MESSAGES = 1_024
-RETRY_S = (0.1, 2.0)
-"""The first and the longest pause between two tries to reach a node."""
+RETRY_S = 0.2
+"""Between two tries to reach a node. It does not grow: one that starts says that it lives some moments before it
+answers, and a list waits no more than a second for it."""
 
 log = structlog.get_logger(__name__)
 
@@ -129,21 +130,18 @@ class Link:
         self._waiting_bytes += len(frame)
 
     async def _keep(self) -> None:
-        pause_s = RETRY_S[0]
         while True:
             try:
                 reader, writer = await asyncio.open_connection(sock=await self._connect())
             except (OSError, TimeoutError, BadPreamble, Refused):
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, RETRY_S[1])
+                await asyncio.sleep(RETRY_S)
                 continue
-            pause_s = RETRY_S[0]
             try:
                 self._flush(writer)
                 self._writer = writer
                 await self._read(reader)
             except (OSError, asyncio.IncompleteReadError, msgspec.MsgspecError, _TooLong):
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(RETRY_S)
             finally:
                 self._writer = None
                 writer.transport.abort()
