@@ -4,7 +4,7 @@
 system time of all threads of the server in the middle of the stream. Both have PostgreSQL and a bucket; the node copies
 its journals to three servers of NATS besides, and uploads a segment every ten seconds, where ninety are usual
 (``--segment``). All of these are real servers on loopback, on other cores if there are some, and their own CPU is not
-counted. A budget: at most 1.25 times. A node makes about 105 messages a second however many legs it has: with few of
+counted. A budget: at most 1.25 times. A node makes about 65 messages a second however many legs it has: with few of
 them each pays more.
 """
 

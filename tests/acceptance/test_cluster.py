@@ -52,7 +52,7 @@ async def test_a_call_whose_legs_land_on_two_nodes_is_one_recording_that_any_nod
         assert stopped["status"] == "available"
         for each in (a, b, c):
             answer = await each.http.get(stopped["url"].replace(c.base_url, each.base_url), follow_redirects=True)
-            assert answer.status_code == 200
+            assert answer.status_code == 200, (each.base_url, answer.text, answer.history)
             samples, _ = hear(answer.content)
             assert samples.shape[1] == 2
             assert np.abs(samples).max() > 4000

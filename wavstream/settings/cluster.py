@@ -118,9 +118,10 @@ class ClusterSettings(Table):
     tail_bytes: Annotated[int, Field(ge=1_048_576, le=17_179_869_184)] = 67_108_864
     """Bytes of memory for what NATS has not taken yet; 64 MiB, the 4 s of a server's death at 1,000 legs. What is more
     is read from the local disk later."""
-    shards: Annotated[int, Field(ge=1, le=64)] = 16
-    """Subjects that the calls of this node are spread over; each gets a message about every 150 ms, one at a time. 16
-    carry 1,000 legs. A message costs a node about half a millisecond whatever it carries."""
+    shards: Annotated[int, Field(ge=1, le=64)] = 10
+    """Subjects that the calls of this node are spread over; each gets a message about every 150 ms, one at a time. Ten,
+    since calls are visited in ten turns: it is one message a turn, of 250 kB at 1,000 legs. A message costs a node
+    about half a millisecond whatever it carries."""
     claim_wait_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 5.0
     """Seconds that a session which nobody has yet waits while NATS does not answer; then it is this node's. Five, since
     a NATS whose leader was killed answers again after 4 to 5 s."""
