@@ -113,7 +113,7 @@ class Recorder:
     async def fetch(self, recording: dict[str, Any]) -> bytes:
         """Return the file behind the recording's link."""
         answer = await self.http.get(recording["url"])
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == 200, (answer.text, recording)
         return answer.content
 
     async def listen(self, recording: dict[str, Any]) -> tuple[NDArray[np.int16], int]:
