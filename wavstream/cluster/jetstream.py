@@ -150,6 +150,8 @@ class JetStream:
         found = await self.last(stream, subject)
         if found.message_id == message_id:
             return found.sequence
+        if found.sequence == after:  # nobody was faster: an earlier try, of a leader that died, is on its way there
+            raise EngineAway("NATS refuses: another message is under way there")
         raise _Beaten(found)
 
     async def last(self, stream: str, subject: str) -> Found:
@@ -251,9 +253,7 @@ class JetStreamLog:
         said = self._said(subject, payload, after)
         try:
             return await self._engine.publish(stream, there, payload, after=after, said=said, headers={})
-        except _Beaten as beaten:
-            if beaten.found.sequence == after:
-                raise EngineAway("NATS refuses: another message is under way there") from None
+        except _Beaten:
             raise WrongSequence(subject) from None
 
     def _said(self, subject: str, payload: bytes, after: int | None) -> str:
