@@ -41,13 +41,13 @@ def written(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
     for place, hook in ((sys, "stderr"), (sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
         monkeypatch.setattr(place, hook, stderr if hook == "stderr" else getattr(place, hook))
     monkeypatch.setattr(logs, "SUMMARY", Summary())
+    monkeypatch.setattr(logging.getLogger("uvicorn.error"), "filters", [])  # a server before has left its own there
     logs.configure(LogSettings(format=getattr(request, "param", "json")))
     yield stderr
     structlog.configure(**before)
     root.handlers = handlers
     root.setLevel(level)
     logging.getLogger("wavstream").setLevel(ours)
-    logging.getLogger("uvicorn.error").removeFilter(logs.SUMMARY)
     logging.captureWarnings(False)
 
 

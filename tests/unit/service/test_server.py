@@ -36,7 +36,7 @@ async def test_a_server_for_other_machines_whose_links_open_on_its_own_alone_war
     with capture_logs() as logs:
         async with running(everything) as (service, _):
             port = service.settings.port
-    warnings = [entry for entry in logs if entry["log_level"] == "warning"]
+    warnings = [entry for entry in logs if entry["event"] == "links_open_locally_only"]
     assert [entry["links"] for entry in warnings] == [each.format(port=port) for each in links]
     assert all("WAVSTREAM_PUBLIC_URL" in entry["to_do"] for entry in warnings)
 
