@@ -72,7 +72,7 @@ class Weed:
         return {f"WAVSTREAM_STORAGE__{name.upper()}": str(each) for name, each in self.settings(prefix, **more).items()}
 
     def start(self) -> None:
-        """Start it, and return when it takes objects."""
+        """Start it, and return when it takes objects, and gives them back."""
         command = [self._program, "server", f"-dir={self._folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
         command += [f"-s3.config={self._folder / 's3.json'}", "-master.volumeSizeLimitMB=64"]
         command += [f"-volume.max={self._volumes}", "-volume.preStopSeconds=0"]
@@ -84,7 +84,9 @@ class Weed:
         give_up = time.monotonic() + UP_WAIT_S
         while True:
             try:
-                self.put("up", b"")
+                # With content, and read: an empty one needs no volume, and its first volume takes a moment.
+                self.put("up", b"up")
+                self.read("up")
             except Exception:  # whatever it says while it is not up
                 if time.monotonic() > give_up or self._process.poll() is not None:
                     raise
