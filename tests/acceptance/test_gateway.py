@@ -265,7 +265,7 @@ async def test_the_options_of_an_app_are_those_of_all_its_recordings_and_a_reque
         "commanded": 1, "requested": 1, "other": 2, "asked": 1
     }  # fmt: skip
     for samples in heard.values():
-        assert find_beeps(samples[:, 0], RATE_HZ, TONE_HZ) == pytest.approx([0.5, 1.5, 2.5], abs=0.03)
+        assert find_beeps(samples[:, 0], RATE_HZ, TONE_HZ) == pytest.approx([0.5, 1.5, 2.5], abs=0.01)
     assert all(each["metadata"] == {"of": "shop"} for each in recordings)
 
 

@@ -31,8 +31,6 @@ WRITES: dict[str, Write] = {
 class Refusing:
     """A NATS of which the last message has this sequence, and which takes nothing."""
 
-    server = "a:4222"
-
     def __init__(self, last: int) -> None:
         self._last = last
 
