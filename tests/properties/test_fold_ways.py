@@ -19,6 +19,7 @@ from wavstream.rendering.account import FileAccount
 from wavstream.rendering.fold import Fold
 from wavstream.rendering.timeline import source
 from wavstream.rendering.timeline.clock import Patience
+from wavstream.rendering.timeline.lane import Lane
 from wavstream.rendering.timeline.whole import whole
 
 WAITS = (Patience(), Patience(settle_us=400_000))
@@ -74,4 +75,21 @@ def test_a_plain_call_goes_the_direct_way(frames: int) -> None:
     # Each clock record that decides something is asked of once for each leg, but for the 5 s that settle them.
     points = sum(isinstance(item, ClockRecord) for item in items) // 2
     assert asked.call_count > 2 * (points - 8)
+    assert direct == frame_by_frame(items)
+
+
+@pytest.mark.parametrize("late_s", [0.015, 0.06, 0.2])
+def test_a_call_on_a_link_that_jitters_goes_the_direct_way_where_a_stretch_ends_on_time(late_s: float) -> None:
+    script = Script().start()
+    for number, leg in enumerate("ab"):
+        stream, audio = script.open(leg, at_s=0.0), noise(20, seed=number)
+        for at in range(1_000):
+            # Every half second the link stands still for a moment, and what it held back comes at once.
+            held_s = max(0.0, late_s - at % 25 * 0.02) + 0.003 * number
+            stream.frame(audio[160 * at : 160 * (at + 1)], at_us=round((at * 0.02 + held_s) * 1e6))
+    items = script.stop(20).items(clock_s=0.45)
+    with patch.object(Lane, "place_whole", autospec=True, side_effect=Lane.place_whole) as placed:
+        direct = fold_in([items])
+    points = sum(isinstance(item, ClockRecord) for item in items) // 2
+    assert placed.call_count > 2 * (points - 8)
     assert direct == frame_by_frame(items)

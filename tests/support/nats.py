@@ -161,18 +161,20 @@ class NatsCluster:
 
     async def leader(self, stream: str, *, beside: Sequence[NatsServer] = ()) -> NatsServer:
         """Return the server that leads a stream now, asked of one of those that run."""
-        import nats
+        import nats.errors
+        from nats.aio.client import Client
 
         give_up = time.monotonic() + UP_WAIT_S
         while True:
             for server in self.servers:
                 if not server.is_running or server in beside:
                     continue
+                client = Client()
                 try:
-                    client = await nats.connect(server.url, allow_reconnect=False, error_cb=_nothing)
                     try:
+                        await client.connect(server.url, allow_reconnect=False, error_cb=_nothing)
                         info = await client.jetstream(timeout=1).stream_info(stream)
-                    finally:
+                    finally:  # also of what did not get to an end: ``connect`` leaves its socket open then
                         await client.close()
                 except (nats.errors.Error, OSError, TimeoutError):  # while there is no leader
                     continue

@@ -251,9 +251,9 @@ class LagClock:
             self.go_on(int(lag[count - 1]), int(np.minimum.reduce(lag[:count])) if is_grown else self._grown_us)
         return count
 
-    def is_due(self, greatest_us: int) -> bool:
-        """Return whether frames are all on time, by their greatest lag."""
-        return greatest_us <= max(self.offset_us, self._grown_us) + ON_TIME_US
+    def is_due(self, last_us: int) -> bool:
+        """Return whether the last of some frames is on time, by its lag, and with it all of them (rule 2)."""
+        return last_us <= max(self.offset_us, self._grown_us) + ON_TIME_US
 
     def go_on(self, last_us: int, least_us: int) -> None:
         """Note the lag of the last frame that is placed, and the smallest of those that are placed with it."""

@@ -146,7 +146,7 @@ class Source:
         lane, clock, drift = self.lanes[0], self._clock, self.drift
         is_plain = self._is_anchored and len(self.lanes) == 1 and not drift.is_seen
         stretch = whole(lane.arrivals, self._rate_hz) if is_plain and lane.arrivals is not None else None
-        if stretch is None or not clock.is_due(stretch.greatest_lag_us):
+        if stretch is None or not clock.is_due(stretch.last_lag_us):
             return False
         clock.go_on(stretch.last_lag_us, stretch.least_lag_us)
         if self._clock_kind is not TrackClock.ARRIVAL:

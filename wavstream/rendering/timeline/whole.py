@@ -1,9 +1,9 @@
 """The direct way: a stretch of a track that is whole is placed by a few numbers, and no frame of it is looked at.
 
 Nearly all that is ever recorded comes whole: one track after the other, in order, on time. Then what is to be known of
-a second of it are the places and moments at which it begins and ends and its smallest and greatest lag; and its bytes
-go from the journal to the buffer of the track as one piece. Placing frame by frame does the same with arrays, of which
-each costs as much for 9 records as for 900.
+a second of it are the places and moments at which it begins and ends and its first, last and smallest lag; and its
+bytes go from the journal to the buffer of the track as one piece. Placing frame by frame does the same with arrays, of
+which each costs as much for 9 records as for 900.
 
 What came of a track between two canonical points goes the direct way if
 
@@ -11,7 +11,8 @@ What came of a track between two canonical points goes the direct way if
 2. its records follow each other to the sample (they are of as many frames as were read together),
 3. it took less than a window of the drift, and the clock was not seen to drift,
 4. its source has one lane, has its place in the call, and nothing of it waits,
-5. its greatest lag is on time.
+5. its last record is on time: what came late before it was only delayed (rule 2 of ``clock``), as happens wherever a
+   network jitters, or our own reading does.
 
 Else it goes frame by frame, as a whole. Both ways end in the same calls (``LagClock.go_on``, ``Drift.look``,
 ``Placement.place_stretch``), so that where a stretch goes changes nothing in the file or its receipt.
@@ -59,7 +60,6 @@ class Whole(NamedTuple):
     least_lag_us: int
     least_at_us: int
     """When the first record with that lag came."""
-    greatest_lag_us: int
     arrivals: Arrivals
 
     @property
@@ -91,6 +91,5 @@ def whole(arrivals: Arrivals, rate_hz: int) -> Whole | None:
         lags[-1] + off_us,
         least + off_us,
         came[lags.index(least)] - origin_us,
-        max(lags) + off_us,
         arrivals,
     )
