@@ -17,7 +17,6 @@ from wavstream.simulator.refusals import said
 CPU = "process_cpu_seconds_total"
 """The metric of the server's user and system time."""
 _TIMEOUT_S = 60.0
-_REST_TIMEOUT_S = 20.0
 _CHUNK_BYTES = 262_144
 _IDLE_S = 2.0
 """A connection that was idle for longer is not used again: the server closes it after 5 s, perhaps just now."""
@@ -172,9 +171,9 @@ class Control:
         samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
 
-    def metrics_at_rest(self) -> dict[str, float]:
-        """Return the metrics once the server has caught up: half a second below 6 % of a core; or after 20 s."""
-        deadline = time.monotonic() + _REST_TIMEOUT_S
+    def metrics_at_rest(self, *, within_s: float = 20.0) -> dict[str, float]:
+        """Return the metrics once the server has caught up: half a second below 6 % of a core; or after that time."""
+        deadline = time.monotonic() + within_s
         metrics = self.metrics()
         while time.monotonic() < deadline:
             time.sleep(0.5)

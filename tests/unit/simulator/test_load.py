@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from rich.console import Console
 
 from tests.unit.simulator.receiver import receiver
 from wavstream.errors import OperatorError
+from wavstream.simulator import control
 from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.control import CPU, Control
 from wavstream.simulator.generator import Generator, Traffic
 from wavstream.simulator.load import run_load
 from wavstream.simulator.load_plan import LoadRequest, LoadResult
@@ -191,6 +194,23 @@ def test_the_report_shows_a_loss_and_is_not_good(tmp_path: Path) -> None:
     assert "160 samples" in (tmp_path / "table.txt").read_text()
     assert json.loads(as_json(result))["is_good"] is False
     assert json.loads(as_json(result))["stop_ms"] == {"p50": 1.0, "p99": 2.0, "p100": 2.0}
+
+
+@pytest.mark.parametrize(("busy_s", "waits_s"), [(0.0, 0.5), (1.2, 2.0), (60.0, 5.0)])
+def test_a_server_is_waited_for_until_it_rests_but_no_longer_than_its_streams_may_be_silent(
+    monkeypatch: pytest.MonkeyPatch, busy_s: float, waits_s: float
+) -> None:
+    now_s = 0.0
+
+    def sleep(time_s: float) -> None:
+        nonlocal now_s
+        now_s += time_s
+
+    server = Control(ServerAddress.parse("http://127.0.0.1:1"))
+    monkeypatch.setattr(control, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: now_s))
+    monkeypatch.setattr(server, "metrics", lambda: {CPU: min(now_s, busy_s)})
+    assert server.metrics_at_rest(within_s=5.0) == {CPU: min(now_s, busy_s)}
+    assert now_s == waits_s
 
 
 def test_a_percentile_is_the_first_value_that_so_many_do_not_exceed() -> None:
