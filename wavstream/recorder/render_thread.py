@@ -20,6 +20,9 @@
 7. What is behind waits while many sessions are brought back (``hold_backlog``), also where it is due as a live call:
    folding what they had said before would keep the event loop from recording what they say now. The journals have it,
    so it only comes later.
+8. Who records goes first: these threads run at a lower priority than the event loop and the journal's writer, where the
+   system has priorities of threads (decision 35). The loop lets the interpreter lock go with each read of a socket, and
+   a fold of the same priority took it each time for a while.
 
 A fold that goes wrong is left as it is. What the disk refuses is tried again with the next turn. An error of ours stays
 on the job, for whoever ends the recording.
@@ -30,10 +33,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -49,6 +54,8 @@ TELL_S = 0.02
 """What the thread has for the loop waits for more so long, while more is coming: each waking of the loop costs both."""
 
 MAX_HELPERS = 7
+NICER = 5
+"""By how much; a core that is full leaves them a quarter."""
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +83,14 @@ def other_cores() -> int:
     """Return how many cores this process has beside the one that folds, at most ``MAX_HELPERS``."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores - 1, MAX_HELPERS)
+
+
+def _give_way() -> None:
+    """Have this thread run behind those that record (rule 8)."""
+    if sys.platform == "linux":  # elsewhere priorities are those of processes
+        thread = threading.get_native_id()
+        with suppress(OSError):  # a sandbox may refuse it: then all have one priority
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICER)
 
 
 class RenderThread:
@@ -210,6 +225,7 @@ class RenderThread:
     # ---- on the thread ---------------------------------------------------------------------------------------------
 
     def _take_turns(self) -> None:
+        _give_way()
         while (turn := self._next()) is not None:
             _run(turn)
             since_s = self._untold_since_s
@@ -243,6 +259,7 @@ class RenderThread:
     # ---- on the helpers --------------------------------------------------------------------------------------------
 
     def _help(self) -> None:
+        _give_way()
         while (turn := self._next_given()) is not None:
             _run(turn)
             assert turn.job is not None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator
 
@@ -13,7 +15,7 @@ from structlog.testing import capture_logs
 from tests.support.waiting import until
 from wavstream.journal.events import RecordingStopped
 from wavstream.recorder.render_job import RenderJob
-from wavstream.recorder.render_thread import Priority, RenderThread
+from wavstream.recorder.render_thread import NICER, Priority, RenderThread
 
 
 @pytest.fixture
@@ -254,3 +256,29 @@ async def test_news_for_the_loop_is_told_once_when_nothing_waits_any_more(counte
     await until(lambda: bool(told))
 
     assert told == [6]
+
+
+def priorities(found: list[int], over: threading.Event) -> None:
+    found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+    over.set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere priorities are those of processes")
+async def test_it_runs_behind_those_that_record(thread: RenderThread) -> None:
+    found: list[int] = []
+    over = threading.Event()
+    thread.run(functools.partial(priorities, found, over), Priority.DUE, app_id="shop")
+    assert over.wait(30)
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert found == [min(before + NICER, 19)]
+
+
+async def test_where_a_sandbox_refuses_a_priority_it_works_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    thread, over = RenderThread(asyncio.get_running_loop(), retry_s=0.0), threading.Event()
+    thread.run(over.set, Priority.DUE, app_id="shop")
+    assert over.wait(30)
+    await thread.stop()
