@@ -163,13 +163,12 @@ async def slow_line(endpoint: str, *, bytes_per_s: float) -> AsyncIterator[str]:
     tasks = set[asyncio.Task[None]]()
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_slow: bool) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.closing(writer), contextlib.suppress(OSError):
             while chunk := await reader.read(16_384):
                 if is_slow:
                     await asyncio.sleep(len(chunk) / bytes_per_s)
                 writer.write(chunk)
                 await writer.drain()
-        writer.close()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(host, int(port))
