@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from websockets.sync.client import ClientConnection, connect
 
+from bench.cost import FOLD_S
 from wavstream.model.ids import new_id
 from wavstream.simulator.address import ServerAddress
 from wavstream.simulator.control import CPU, Control
@@ -22,8 +23,9 @@ MESSAGE_BYTES = 1_048_576
 RATE_HZ = 8_000
 FED_FAST = {"media__bytes_per_second": 1_000_000_000}
 """Settings of a server that is fed so fast; its limit on bytes a second is for peers that nobody knows."""
+LOOK_S = 0.5
 CAUGHT_UP_S = 0.05
-"""Most CPU that the server spends on half a second of two legs once it has caught up."""
+"""Most CPU that the server spends on ``LOOK_S`` of two legs once it has caught up."""
 _WAITING = ("wavstream_journal_queued_bytes", "wavstream_render_jobs_waiting")
 _TIMEOUT_S = 60.0
 
@@ -81,9 +83,9 @@ class LongCall:
     def _wait_caught_up(self) -> None:
         """Wait until the server does no more than what two legs need."""
         start_s, before_s, calm = time.monotonic(), 0.0, 0
-        # A fold works once a second: half a second without work shows nothing.
-        while calm < 3 and time.monotonic() < start_s + _TIMEOUT_S:
-            time.sleep(0.5)
+        # Between two folds nothing works: only more time than that without work shows that nothing is behind.
+        while calm * LOOK_S < FOLD_S + LOOK_S and time.monotonic() < start_s + _TIMEOUT_S:
+            time.sleep(LOOK_S)
             metrics = self._control.metrics()
             cpu_s = metrics[CPU]
             waits = sum(value for name, value in metrics.items() if name.startswith(_WAITING))
