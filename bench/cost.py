@@ -122,13 +122,18 @@ def frame_cost(
     plan: ServerPlan = USUAL,
     settings: Mapping[str, object] = MappingProxyType({}),
 ) -> FrameCost:
-    """Run a load on a fresh server of these settings and return its cost; ``seconds``: ``LEAST_LOAD_S`` or more."""
+    """Run a load on a fresh server of these settings and return its cost; ``seconds``: ``LEAST_LOAD_S`` or more.
+
+    Raises OperatorError where streams were ended: frames that nobody took cost nothing.
+    """
     with wavstream_server(pinned, plan, **settings) as server:
         watch = _Clockwork(server, seconds)
         request = LoadRequest(
             url=server.url, legs=legs, duration_s=seconds, burst=burst, verify=verify, dialect=dialect, keep=True
         )
         result = run_load(request, watch.progress, generator_type or fastest_generator())
+    if ended := result.lost_legs:
+        raise OperatorError(f"{ended:,} of {legs:,} streams were ended: they are too many for this server")
     (first_s, first_cpu_s, first_loop_s), (last_s, last_cpu_s, last_loop_s) = watch.ends()
     frames = (last_s - first_s) * legs / PTIME_S
     stream_us = (last_cpu_s - first_cpu_s) / frames * 1e6

@@ -15,7 +15,7 @@ from bench.senders import fastest_generator
 from tests.support.listening import loudest_shift
 from wavstream.rendering.encoders.mp3 import Mp3Encoder
 from wavstream.simulator.address import ServerAddress
-from wavstream.simulator.control import CPU, Control
+from wavstream.simulator.control import CPU, SPEAK_WITHIN_S, Control
 from wavstream.simulator.generator import Traffic
 from wavstream.simulator.load import loop_delay_s
 from wavstream.simulator.signal import PTIME_S, RATE_HZ, make_ring, sent_by
@@ -49,7 +49,7 @@ def run_calls(url: str, *, calls: int, seconds: int, file_format: str) -> CodedL
         generator.wait_connected()
         options = {"format": file_format, "channels": "stereo"}
         recordings = [control.start(f"{file_format}-{number}", **options) for number in range(calls)]
-        before = control.metrics_at_rest()
+        before = control.metrics_at_rest(within_s=SPEAK_WITHIN_S)
         generator.start(time.monotonic() + 0.2)
         time.sleep(seconds - 1)
         streaming = control.metrics()

@@ -16,6 +16,10 @@ from wavstream.simulator.refusals import said
 
 CPU = "process_cpu_seconds_total"
 """The metric of the server's user and system time."""
+REST_WITHIN_S = 20.0
+SPEAK_WITHIN_S = 5.0
+"""The same while streams are open that say nothing yet: by the thousand they keep a server above 6 % of a core, and it
+ends each that has said nothing for 30 s (``media.introduction_timeout_s``)."""
 _TIMEOUT_S = 60.0
 _CHUNK_BYTES = 262_144
 _IDLE_S = 2.0
@@ -171,7 +175,7 @@ class Control:
         samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
 
-    def metrics_at_rest(self, *, within_s: float = 20.0) -> dict[str, float]:
+    def metrics_at_rest(self, *, within_s: float = REST_WITHIN_S) -> dict[str, float]:
         """Return the metrics once the server has caught up: half a second below 6 % of a core; or after that time."""
         deadline = time.monotonic() + within_s
         metrics = self.metrics()

@@ -24,7 +24,7 @@ from contextlib import closing, contextmanager
 from wavstream.errors import OperatorError, PeerError
 from wavstream.model.ids import new_id
 from wavstream.simulator.address import ServerAddress
-from wavstream.simulator.control import CPU, Control
+from wavstream.simulator.control import CPU, REST_WITHIN_S, SPEAK_WITHIN_S, Control
 from wavstream.simulator.generator import Generator, Traffic, Turn
 from wavstream.simulator.load_files import Files, remove
 from wavstream.simulator.load_plan import Call, LoadRequest, LoadResult, check_request, plan_calls
@@ -38,10 +38,6 @@ _STOP_AT = 0.75
 _RECORD_AHEAD_S = 5.0
 _LOOK_BEHIND_S = 0.5
 _FINISH_TIMEOUT_S = 60.0
-_REST_WITHIN_S = 20.0
-_SPEAK_WITHIN_S = 5.0
-"""Of the last start, all speak: open streams by the thousand are never below 6 % of a core, and one that has said
-nothing for 30 s is ended (``media.introduction_timeout_s``)."""
 
 MEMORY = "process_resident_memory_bytes"
 LOOP_DELAY = "wavstream_loop_delay_seconds{"
@@ -103,7 +99,7 @@ def _stream(
             for at, call in enumerate(first):
                 _record(control, call)
                 progress("start recordings", at / len(first))
-            before = meter.at_rest(within_s=_SPEAK_WITHIN_S)
+            before = meter.at_rest(within_s=SPEAK_WITHIN_S)
             run = _Run(request, control, time.monotonic() + 0.2, result, progress)
             generator.start(run.start_s)
             looks = run.drive(calls, lambda call: looking.submit(files.look, call))
@@ -180,7 +176,7 @@ class _Meter:
             raise OperatorError(f"{self._authority}: its /metrics lack {CPU}; the load measures a wavstream server")
         return found
 
-    def at_rest(self, *, within_s: float = _REST_WITHIN_S) -> dict[str, float]:
+    def at_rest(self, *, within_s: float = REST_WITHIN_S) -> dict[str, float]:
         """Return the metrics once the server has caught up, or after that time."""
         return self._control.metrics_at_rest(within_s=within_s) if self.is_there else {}
 
