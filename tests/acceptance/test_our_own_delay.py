@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from websockets.exceptions import InvalidStatus
 
-from tests.support.recorder import Recorder, ServerProcess, hear, recorder
+from tests.support.every_dialect import legs_of, rate_of, voice
+from tests.support.receiver import Receiver
+from tests.support.recorder import IMPORTED, Recorder, ServerProcess, hear, recorder
 from tests.support.speech import noise, spoken
 from tests.support.talking import RATE_HZ, speak
 from tests.support.waiting import until
 from wavstream.settings.tables import JournalSettings, Limits
+from wavstream.simulator.address import ServerAddress
+from wavstream.simulator.caller import play_call
+from wavstream.simulator.vendors.registry import PEERS
 
 LEGS = ("a", "b")
+KEY = "the-key-of-the-shop-app"
 
 
 def loud(length_s: float, *, seed: int) -> NDArray[np.int16]:
@@ -162,3 +170,31 @@ async def keep_the_loop_busy() -> None:
     while True:
         _stand_still()
         await asyncio.sleep(0.001)
+
+
+async def test_a_server_that_is_ready_imports_nothing_more(tmp_path: Path) -> None:
+    # A module that is imported holds up every stream: those of numpy and anyio did for 20 and 45 ms, once each.
+    server = ServerProcess(tmp_path, webhooks__allow_http="true", webhooks__allow_localhost="true", admin_api_key="key")
+    server.enter = ("env", "PYTHONPROFILEIMPORTTIME=1")
+    async with Receiver() as receiver, server:
+        client = await server.start()
+
+        async def dial(dialect: str) -> dict[str, Any]:
+            legs = legs_of(dialect, voice("caller", rate_of(dialect), 0, 0.5), stereo=False)
+            recording = await client.start(dialect, format="mp3" if dialect == "pcm" else "wav")
+            await play_call(legs, server=ServerAddress.parse(client.base_url), session_id=dialect, dialect=dialect)
+            return await client.until(recording)
+
+        done = await asyncio.gather(*(dial(each) for each in PEERS))
+        paths = ("/v1/recordings", "/metrics", "/openapi.json", "/console/", f"/v1/recordings/{done[-1]['id']}.mp3")
+        for path in (*paths, *(each["url"] for each in done)):
+            assert (await client.http.get(path, follow_redirects=True)).status_code == 200
+        app = {"webhook_url": receiver.url, "api_key": KEY, "rate_limit": 0, "events": []}
+        await client.http.post("/admin/apps/shop", json=app, headers={"X-Admin-API-Key": "key"})
+        client.http.headers["Authorization"] = f"Bearer {KEY}"
+        async with client.connect(f"/media/pcm/told/a?token={KEY}&record=1") as socket:
+            await speak(socket, loud(0.5, seed=1))
+        await receiver.wait_for(1)
+        await client.http.aclose()
+        await server.end(signal.SIGTERM)
+    assert [line for line in server.last_words if line.startswith(IMPORTED.decode())] == []

@@ -204,6 +204,10 @@ async def recorder(
             sys.setswitchinterval(interval_s)
 
 
+IMPORTED = b"import time:"
+"""What a line begins with that tells of an imported module, where Python was asked to tell of them."""
+
+
 class ServerProcess:
     """A server in a process of its own: started, and ended only by its id."""
 
@@ -227,6 +231,8 @@ class ServerProcess:
         self.said.clear()
         async with asyncio.timeout(WAIT_S):
             while line := await process.stderr.readline():
+                if line.startswith(IMPORTED):
+                    continue
                 said = json.loads(line)
                 self.said.append(said)
                 if said["event"] == "server_ready":
