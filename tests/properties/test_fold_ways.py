@@ -15,12 +15,12 @@ from tests.support.folding import noise
 from tests.support.journal_script import Script
 from tests.support.torture import draw_call
 from wavstream.journal.records import ClockRecord, Item
+from wavstream.model.audio import TrackClock
 from wavstream.rendering.account import FileAccount
 from wavstream.rendering.fold import Fold
-from wavstream.rendering.timeline import source
+from wavstream.rendering.timeline import lane
 from wavstream.rendering.timeline.clock import Patience
 from wavstream.rendering.timeline.lane import Lane
-from wavstream.rendering.timeline.whole import whole
 
 WAITS = (Patience(), Patience(settle_us=400_000))
 """The usual one, and one that soon lets a track go the direct way."""
@@ -33,7 +33,7 @@ def fold_in(parts: list[list[Item]], patience: Patience = WAITS[0]) -> tuple[byt
 
 
 def frame_by_frame(items: list[Item], patience: Patience = WAITS[0]) -> tuple[bytes, bytes, FileAccount, list[str]]:
-    with patch.object(source, "whole", lambda *_: None):
+    with patch.object(lane, "whole", lambda *_: None):
         return fold_in([items], patience)
 
 
@@ -63,18 +63,21 @@ def test_real_senders_on_real_links_are_recorded_the_same_either_way(number: int
     assert fold_in([items]) == frame_by_frame(items)
 
 
+@pytest.mark.parametrize("clock", [TrackClock.CONTIGUOUS, TrackClock.TIMESTAMPED])
 @pytest.mark.parametrize("frames", [1, 5])
-def test_a_plain_call_goes_the_direct_way(frames: int) -> None:
+def test_a_plain_call_goes_the_direct_way(frames: int, clock: TrackClock) -> None:
     script = Script().start()
-    for number, leg in enumerate("ab"):
-        script.open(leg, at_s=0.0).send(noise(20, seed=number), at_s=0.003 * number)
+    for number, name in enumerate("ab"):
+        leg = script.open(script.facts(name, clock=clock), at_s=0.0)
+        leg.position = 80_003 if clock is TrackClock.TIMESTAMPED else 0
+        leg.send(noise(20, seed=number), at_s=0.003 * number)
     script.read_together(frames)
     items = script.stop(20).items(clock_s=0.45)
-    with patch.object(source, "whole", wraps=whole) as asked:
+    with patch.object(Lane, "place_whole", autospec=True, side_effect=Lane.place_whole) as placed:
         direct = fold_in([items])
-    # Each clock record that decides something is asked of once for each leg, but for the 5 s that settle them.
+    # Each clock record that decides something places a stretch of each leg, but for the 5 s that settle them.
     points = sum(isinstance(item, ClockRecord) for item in items) // 2
-    assert asked.call_count > 2 * (points - 8)
+    assert placed.call_count > 2 * (points - 8)
     assert direct == frame_by_frame(items)
 
 

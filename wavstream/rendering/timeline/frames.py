@@ -8,6 +8,7 @@ depend on where they were cut. Arrays are only made of it where something has to
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _T = TypeVar("_T", bound=np.generic)
+_DOUBLED_US = 500_000
 
 
 class Fate(IntEnum):
@@ -189,6 +191,11 @@ class Arrivals:
         frames = self.frames()
         return int((frames.end - frames.start).sum()) * self.step_bytes
 
+    @property
+    def payload(self) -> NDArray[np.uint8]:
+        """All bytes, contiguous."""
+        return np.frombuffer(self.rows.octets(), np.uint8) if self._frames is None else self._frames.payload
+
     def frames(self) -> Frames:
         """Return it as arrays; once they are made, they are kept."""
         if self._frames is None:
@@ -208,6 +215,40 @@ class Arrivals:
                 counts=None if rows.frames.count(1) == len(rows) else np.frombuffer(rows.frames, np.int64),
             )
         return self._frames
+
+
+class Recent:
+    """What came of a track in the last half second, to know duplicates by."""
+
+    def __init__(self, step_bytes: int) -> None:
+        self._step_bytes = step_bytes
+        self._came: deque[Frames] = deque()
+
+    def add(self, frames: Frames) -> None:
+        """Remember what came, with its timestamps."""
+        oldest_us = int(frames.arrival_us[0]) - _DOUBLED_US
+        while self._came and self._came[0].arrival_us[-1] < oldest_us:
+            self._came.popleft()
+        self._came.append(frames)
+
+    def singled(self, frames: Frames) -> Frames:
+        """Return what was added last with a row for each frame, and remember it so."""
+        single = self._came[-1] = frames.single()
+        return single
+
+    def has(self, frames: Frames, row: int) -> bool:
+        """Return whether a frame before this one, of those that were added last, had its timestamp and its payload."""
+        for others in self._came:
+            # Timestamps first: payloads are cut out only where those agree. Others may have been read together.
+            same = (others.start <= frames.start[row]) & (others.end >= frames.end[row])
+            for other in np.flatnonzero(same).tolist():
+                if others is frames and other >= row:
+                    break
+                low, high = (int(at[row] - others.start[other]) * self._step_bytes for at in (frames.start, frames.end))
+                payload = others.payload_of(other, self._step_bytes)[low:high]
+                if payload.tobytes() == frames.payload_of(row, self._step_bytes).tobytes():
+                    return True
+        return False
 
 
 def gather(runs: Sequence[FrameRun], step_bytes: Mapping[int, int], *, origin_us: int) -> dict[int, Arrivals]:

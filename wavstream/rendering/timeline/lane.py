@@ -18,6 +18,7 @@ import numpy as np
 from wavstream.model.audio import Track
 from wavstream.rendering.timeline.clock import LATE_US, REORDER_US, lag_us, us_of
 from wavstream.rendering.timeline.frames import Frames, detached, join
+from wavstream.rendering.timeline.whole import whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,11 +88,15 @@ class Lane:
         else:
             self._keep(arrivals)
 
+    def stretch(self) -> Whole | None:
+        """Return what has just come, if it is whole and nothing waits."""
+        return None if self.arrivals is None else whole(self.arrivals, self._rate_hz)
+
     def place_whole(self, stretch: Whole) -> None:
         """Place what has just come, which is whole."""
         self.arrivals = None
         self.arrived_us = stretch.span.last_us
-        self.placement.place_stretch(stretch.span, stretch.payload)
+        self.placement.place_stretch(stretch.span, stretch.arrivals.payload)
 
     def place(self, count: int) -> None:
         """Place the first frames of those that wait."""
@@ -142,38 +147,63 @@ class StampedLane(Lane):
         self.mapper = mapper
         self._patience = patience
         self._stats = stats
-        self._waiting: Frames | None = None
-        """What may still have been overtaken, in order of arrival."""
+        self._stretch: Whole | None = None
+        """What has just come, if it is whole and nothing waits: see ``whole``."""
+        self._overtaken: Frames | None = None
         self._ordered: int | None = None
         """Media time up to which frames are in order; None: nothing came yet."""
 
     @property
     def waits_us(self) -> int | None:
         """The same, also of what may still have been overtaken."""
-        if self.frames is None and self._waiting is not None:
-            return us_of(int(np.minimum.reduce(self._waiting.start)), self._rate_hz)
+        if self.frames is None and (waiting := self._waiting) is not None:
+            return us_of(int(np.minimum.reduce(waiting.start)), self._rate_hz)
         return super().waits_us
 
     @property
     def waiting_lag_us(self) -> int | None:
         """The smallest lag of what waits for what was overtaken, or may be pulled back; None: nothing does."""
-        return None if self._waiting is None else int(np.minimum.reduce(self._waiting.lag_us))
+        return None if (waiting := self._waiting) is None else int(np.minimum.reduce(waiting.lag_us))
+
+    @property
+    def _waiting(self) -> Frames | None:
+        """What may still have been overtaken, in order of arrival."""
+        if self._stretch is not None:
+            self._overtaken, self._stretch = self._stretch.frames(self._rate_hz), None
+        return self._overtaken
 
     def receive(self, arrivals: Arrivals) -> None:
         """Take in what has come, at the positions that its timestamps are worth."""
+        waiting = self._waiting
+        shift = None if waiting is not None or self._frames is not None else self.mapper.shift(arrivals)
+        if shift is not None and self._ordered == arrivals.rows.position[0] + shift:
+            self._stretch = whole(arrivals, self._rate_hz, shift)
+            if self._stretch is not None:
+                self.mapper.follow(self._stretch)
+                return
         frames = self.mapper.place(arrivals.frames())
         for begin, samples in self.mapper.take_pulled():
-            if self._waiting is not None:
-                self._pull(self._waiting, begin, samples)
+            if waiting is not None:
+                self._pull(waiting, begin, samples)
         if len(frames):
-            self._waiting = _joined(self._waiting, frames)
+            self._overtaken = _joined(waiting, frames)
+
+    def stretch(self) -> Whole | None:
+        """Return what has just come, if it is whole and nothing waits."""
+        return self._stretch
+
+    def place_whole(self, stretch: Whole) -> None:
+        """Place what has just come, which is whole."""
+        self._stretch = None
+        self._ordered = self.mapper.released = stretch.span.end
+        super().place_whole(stretch)
 
     def release(self, *, now_us: int, offset_us: int, final: bool) -> None:
         """Put in order what came, up to the first hole that may still be filled; ``final``: everything.
 
         ``offset_us``: where media time 0 lies, as far as that is known.
         """
-        frames, self._waiting = self._waiting, None
+        frames, self._overtaken = self._waiting, None
         if frames is None:
             return
         start, end = frames.start, frames.end
@@ -200,7 +230,7 @@ class StampedLane(Lane):
 
     def drop(self) -> int:
         """Forget what is not placed yet."""
-        waiting, self._waiting = self._waiting, None
+        waiting, self._overtaken = self._waiting, None
         return super().drop() + (0 if waiting is None else self.length_us(waiting))
 
     def _pull(self, frames: Frames, begin: int, samples: int) -> None:
@@ -222,7 +252,7 @@ class StampedLane(Lane):
         self._stats.reordered_frames += int(frames.counted()[rows][reordered].sum())
         if len(waiting):
             # In order of arrival again, so that what is overtaken is seen next time too.
-            self._waiting = frames.take(np.sort(waiting), self._step_bytes)
+            self._overtaken = frames.take(np.sort(waiting), self._step_bytes)
         ready = frames.take(rows, self._step_bytes)
         # A frame that was overtaken is known when it came; the clock sees arrivals in order.
         ready.arrival_us = np.maximum.accumulate(ready.arrival_us)

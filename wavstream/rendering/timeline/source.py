@@ -39,7 +39,6 @@ from wavstream.rendering.timeline.drift import Drift
 from wavstream.rendering.timeline.lane import Lane, StampedLane
 from wavstream.rendering.timeline.placement import Placement
 from wavstream.rendering.timeline.timestamp_mapper import TimestampMapper
-from wavstream.rendering.timeline.whole import whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,7 +144,7 @@ class Source:
         """Place what has just come directly; return False if it does not go that way."""
         lane, clock, drift = self.lanes[0], self._clock, self.drift
         is_plain = self._is_anchored and len(self.lanes) == 1 and not drift.is_seen
-        stretch = whole(lane.arrivals, self._rate_hz) if is_plain and lane.arrivals is not None else None
+        stretch = lane.stretch() if is_plain else None
         if stretch is None or not clock.is_due(stretch.last_lag_us):
             return False
         clock.go_on(stretch.last_lag_us, stretch.least_lag_us)

@@ -45,12 +45,14 @@ import numpy as np
 
 from wavstream.model.audio import NOMINAL_PTIME_US
 from wavstream.rendering.timeline.clock import LATE_US, REORDER_US, lag_us, samples_at, us_of
-from wavstream.rendering.timeline.frames import Frames
+from wavstream.rendering.timeline.frames import Frames, Recent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from wavstream.rendering.timeline.frames import Arrivals
     from wavstream.rendering.timeline.render_stats import RenderStats
+    from wavstream.rendering.timeline.whole import Whole
 
 _S = 1_000_000
 _DIRECT_US = 10_000
@@ -68,7 +70,6 @@ _RESTARTS = 5
 _RESTARTS_WITHIN_US = 2_000_000
 _STEADY_US = 2_000_000
 _REMEMBERED_US = 2_000_000
-_DOUBLED_US = 500_000
 _SILENCE_US = 100_000
 _SILENT_OF_A_SECOND_US = 300_000
 _SHORT_HOLES = 32
@@ -125,8 +126,7 @@ class TimestampMapper:
         """Whether frames were stamped one upon another (rule 7)."""
         self._places: list[int] = []
         """Where the frames of this call lie."""
-        self._recent: deque[Frames] = deque()
-        """What came lately, to know duplicates by."""
+        self._recent = Recent(step_bytes)
 
     @property
     def offset(self) -> int:
@@ -157,6 +157,21 @@ class TimestampMapper:
         self.leaves_silence_out = leaves_silence_out
         self._late_us = max(_GAIN_US, late_us)
 
+    def shift(self, arrivals: Arrivals) -> int | None:
+        """Return media time less timestamp if the first record follows directly (rule 1), else None."""
+        may_be_pulled = self.is_stamped_when_sent and self._behind_hole is not None  # rule 7
+        if not self._has_frames or self._disbelieved is not None or may_be_pulled:
+            return None
+        rows = arrivals.rows
+        ahead = rows.position[0] + self.offset - self._end
+        return self.offset - ahead if abs(ahead) <= self._tolerance(rows.size[0] // self._step_bytes) else None
+
+    def follow(self, stretch: Whole) -> None:
+        """Note frames that follow each other to the sample, and the first what came before it, at this ``shift``."""
+        span = stretch.span
+        self._recent.add(stretch.arrivals.frames())
+        self._note(span.start, span.end, span.last_us, stretch.least_lag_us)
+
     def place(self, frames: Frames) -> Frames:
         """Return the frames (at least one) at positions in media time, with their lags, without duplicates."""
         first = int(frames.start[0])
@@ -167,7 +182,7 @@ class TimestampMapper:
             self._begun_us = self._least_lag_us = self._arrived_us - us_of(self._end, self._rate_hz)
             # The very first frames may be out of order too.
             self._holes = [(self._end - samples_at(REORDER_US, self._rate_hz), self._end)]
-        self._remember(frames)
+        self._recent.add(frames)
         if self._disbelieved is not None:  # rule 5
             return self._one_by_one(frames)
         # rule 1 for all frames at once: they follow each other to the sample, and the first follows what was before.
@@ -188,14 +203,18 @@ class TimestampMapper:
     def _followed(self, frames: Frames, start: NDArray[np.int64], end: NDArray[np.int64]) -> Frames:
         placed = Frames(frames.arrival_us, start, end, frames.payload, frames.fate, counts=frames.counts)
         placed.lag_us = lag_us(placed, self._rate_hz)
-        self._samples += int(end[-1] - start[0])
-        self._end, self._arrived_us = int(end[-1]), int(frames.arrival_us[-1])
-        self._least_lag_us = min(self._least_lag_us, int(np.minimum.reduce(placed.lag_us)))
+        least_us = int(np.minimum.reduce(placed.lag_us))
+        self._note(int(start[0]), int(end[-1]), int(frames.arrival_us[-1]), least_us)
         return placed
+
+    def _note(self, start: int, end: int, arrived_us: int, least_us: int) -> None:
+        self._samples += end - start
+        self._end, self._arrived_us = end, arrived_us
+        self._least_lag_us = min(self._least_lag_us, least_us)
 
     def _one_by_one(self, frames: Frames) -> Frames:
         # Of those that were read together some may have come before.
-        frames = self._recent[-1] = frames.single()
+        frames = self._recent.singled(frames)
         places = self._places = []
         kept: list[int] = []
         length = frames.end - frames.start
@@ -204,7 +223,7 @@ class TimestampMapper:
             # One that follows, or is up to 1 s ahead, cannot have come before.
             ahead = stamp + self.offset - self._end
             is_next = -self._tolerance(samples) <= ahead <= self._ahead or self._disbelieved is not None
-            if not is_next and self._came_before(frames, row):  # rule 2: a duplicate
+            if not is_next and self._recent.has(frames, row):  # rule 2: a duplicate
                 self._stats.duplicate_frames += 1
                 continue
             kept.append(row)
@@ -367,26 +386,6 @@ class TimestampMapper:
 
     def _lag_us(self, arrival_us: int, end: int) -> int:
         return arrival_us - us_of(end, self._rate_hz) + NOMINAL_PTIME_US
-
-    def _remember(self, frames: Frames) -> None:
-        oldest_us = int(frames.arrival_us[0]) - _DOUBLED_US
-        while self._recent and self._recent[0].arrival_us[-1] < oldest_us:
-            self._recent.popleft()
-        self._recent.append(frames)
-
-    def _came_before(self, frames: Frames, row: int) -> bool:
-        """Return whether a recent frame had the timestamp and the payload of this one."""
-        for others in self._recent:
-            # Timestamps first: payloads are cut out only where those agree. Others may have been read together.
-            same = (others.start <= frames.start[row]) & (others.end >= frames.end[row])
-            for other in np.flatnonzero(same).tolist():
-                if others is frames and other >= row:
-                    break
-                low, high = (int(at[row] - others.start[other]) * self._step_bytes for at in (frames.start, frames.end))
-                payload = others.payload_of(other, self._step_bytes)[low:high]
-                if payload.tobytes() == frames.payload_of(row, self._step_bytes).tobytes():
-                    return True
-        return False
 
 
 def _without(hole: tuple[int, int], start: int, end: int) -> tuple[tuple[int, int], ...]:

@@ -9,7 +9,8 @@ What came of a track between two canonical points goes the direct way if
 
 1. all of it is to be mixed: a pause kept nothing out,
 2. its records follow each other to the sample (they are of as many frames as were read together),
-3. it took less than a window of the drift, and the clock was not seen to drift,
+3. it took less than a window of the drift, and the clock was not seen to drift; where it has timestamps, they are
+   believed, and it follows what came before it directly (rule 1 of ``timestamp_mapper``),
 4. its source has one lane, has its place in the call, and nothing of it waits,
 5. its last record is on time: what came late before it was only delayed (rule 2 of ``clock``), as happens wherever a
    network jitters, or our own reading does.
@@ -20,18 +21,16 @@ Else it goes frame by frame, as a whole. Both ways end in the same calls (``LagC
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from wavstream.model.audio import NOMINAL_PTIME_US
+from wavstream.rendering.timeline.clock import lag_us
 from wavstream.rendering.timeline.drift import WINDOW_US
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from wavstream.rendering.timeline.frames import Arrivals
+    from wavstream.rendering.timeline.frames import Arrivals, Frames
 
 _S = 1_000_000
 
@@ -55,6 +54,8 @@ class Whole(NamedTuple):
     """A whole stretch (rules 1 to 3)."""
 
     span: Span
+    shift: int
+    """By how much it lies behind the positions of its records, in samples."""
     first_lag_us: int
     last_lag_us: int
     least_lag_us: int
@@ -62,14 +63,16 @@ class Whole(NamedTuple):
     """When the first record with that lag came."""
     arrivals: Arrivals
 
-    @property
-    def payload(self) -> NDArray[np.uint8]:
-        """All bytes, contiguous."""
-        return np.frombuffer(self.arrivals.rows.octets(), np.uint8)
+    def frames(self, rate_hz: int) -> Frames:
+        """Return it frame by frame, with lags."""
+        came = self.arrivals.frames()
+        frames = replace(came, start=came.start + self.shift, end=came.end + self.shift)
+        frames.lag_us = lag_us(frames, rate_hz)
+        return frames
 
 
-def whole(arrivals: Arrivals, rate_hz: int) -> Whole | None:
-    """Return what came as one stretch, or None if it is not whole."""
+def whole(arrivals: Arrivals, rate_hz: int, shift: int = 0) -> Whole | None:
+    """Return what came as one stretch that lies ``shift`` samples behind its positions; None: it is not whole."""
     rows, step_bytes = arrivals.rows, arrivals.step_bytes
     if not arrivals.is_mixed or sum([size % step_bytes for size in rows.size]) > 0:
         return None
@@ -77,16 +80,19 @@ def whole(arrivals: Arrivals, rate_hz: int) -> Whole | None:
     *starts, end = accumulate([size // step_bytes for size in rows.size], initial=start)
     if end == start or rows.position.tolist() != starts:
         return None
+    start, end = start + shift, end + shift
     origin_us, came = arrivals.origin_us, rows.arrival_us.tolist()
     first_us, last_us = came[0] - origin_us, came[-1] - origin_us
     if last_us - first_us >= WINDOW_US:
         return None
     # As ``lag_us`` has them, less what is the same for all.
-    lags = [at_us - end_at * _S // rate_hz for at_us, end_at in zip(came, [*starts[1:], end], strict=True)]
+    ends = [*[at + shift for at in starts[1:]], end] if shift else [*starts[1:], end]
+    lags = [at_us - end_at * _S // rate_hz for at_us, end_at in zip(came, ends, strict=True)]
     least = min(lags)
     off_us = NOMINAL_PTIME_US - origin_us
     return Whole(
         Span(start, end, len(came), sum(rows.frames), first_us, last_us),
+        shift,
         lags[0] + off_us,
         lags[-1] + off_us,
         least + off_us,
