@@ -78,11 +78,11 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to serve, and say so; called once by uvicorn, whose own accepting has no bounds."""
         assert sockets is not None
+        await _import_the_rest()
         make = functools.partial(HttpProtocol, self.config, self.server_state, front=self._service.front)
         front = self._service.front
         entrance = Entrance(self._service.settings.http, front=front, protocol=make)
         front.boundary.takes(entrance.take)
-        await _import_the_rest()
         self.servers: list[Any] = [Acceptor(each, front=front, entrance=entrance) for each in sockets]
         self.started = True
         self.ready.set()

@@ -17,6 +17,7 @@ from wavstream.simulator.refusals import said
 CPU = "process_cpu_seconds_total"
 """The metric of the server's user and system time."""
 REST_WITHIN_S = 20.0
+"""How long a server has to be at rest after work."""
 SPEAK_WITHIN_S = 5.0
 """The same while streams are open that say nothing yet: by the thousand they keep a server above 6 % of a core, and it
 ends each that has said nothing for 30 s (``media.introduction_timeout_s``)."""

@@ -27,7 +27,7 @@ A sender that leaves out silence raises the lag, for good. The network raises it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -171,6 +171,13 @@ def lag_us(frames: Frames, rate_hz: int) -> NDArray[np.int64]:
     lag: NDArray[np.int64] = frames.arrival_us - frames.end * _S // rate_hz
     lag += NOMINAL_PTIME_US
     return lag
+
+
+def moved(frames: Frames, start: NDArray[np.int64], end: NDArray[np.int64], rate_hz: int) -> Frames:
+    """Return the frames at other positions, with the lags that they have there."""
+    there = replace(frames, start=start, end=end)
+    there.lag_us = lag_us(there, rate_hz)
+    return there
 
 
 def floor_us(arrival_us: NDArray[np.int64], lag: NDArray[np.int64]) -> int | None:

@@ -44,13 +44,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wavstream.model.audio import NOMINAL_PTIME_US
-from wavstream.rendering.timeline.clock import LATE_US, REORDER_US, lag_us, samples_at, us_of
-from wavstream.rendering.timeline.frames import Frames, Recent
+from wavstream.rendering.timeline.clock import LATE_US, REORDER_US, moved, samples_at, us_of
+from wavstream.rendering.timeline.frames import Recent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wavstream.rendering.timeline.frames import Arrivals
+    from wavstream.rendering.timeline.frames import Arrivals, Frames
     from wavstream.rendering.timeline.render_stats import RenderStats
     from wavstream.rendering.timeline.whole import Whole
 
@@ -163,8 +163,7 @@ class TimestampMapper:
         if not self._has_frames or self._disbelieved is not None or may_be_pulled:
             return None
         rows = arrivals.rows
-        ahead = rows.position[0] + self.offset - self._end
-        return self.offset - ahead if abs(ahead) <= self._tolerance(rows.size[0] // self._step_bytes) else None
+        return self._shift(rows.position[0], rows.size[0] // self._step_bytes)
 
     def follow(self, stretch: Whole) -> None:
         """Note frames that follow each other to the sample, and the first what came before it, at this ``shift``."""
@@ -186,11 +185,9 @@ class TimestampMapper:
         if self._disbelieved is not None:  # rule 5
             return self._one_by_one(frames)
         # rule 1 for all frames at once: they follow each other to the sample, and the first follows what was before.
-        ahead = first + self.offset - self._end
+        shift = self._shift(first, int(frames.end[0]) - first)
         # Comparing bytes takes a fifth of the time of an elementwise comparison and its any().
-        is_direct = abs(ahead) <= self._tolerance(int(frames.end[0]) - first)
-        if is_direct and frames.start[1:].tobytes() == frames.end[:-1].tobytes():
-            shift = self.offset - ahead
+        if shift is not None and frames.start[1:].tobytes() == frames.end[:-1].tobytes():
             return self._followed(frames, frames.start + shift, frames.end + shift)
         # rule 1 for all frames at once: each would follow directly, and its timestamp is within the tolerance of that.
         samples = frames.end - frames.start
@@ -201,8 +198,7 @@ class TimestampMapper:
         return self._one_by_one(frames)
 
     def _followed(self, frames: Frames, start: NDArray[np.int64], end: NDArray[np.int64]) -> Frames:
-        placed = Frames(frames.arrival_us, start, end, frames.payload, frames.fate, counts=frames.counts)
-        placed.lag_us = lag_us(placed, self._rate_hz)
+        placed = moved(frames, start, end, self._rate_hz)
         least_us = int(np.minimum.reduce(placed.lag_us))
         self._note(int(start[0]), int(end[-1]), int(frames.arrival_us[-1]), least_us)
         return placed
@@ -231,10 +227,7 @@ class TimestampMapper:
         rows = np.array(kept, np.int64)
         placed = frames if len(kept) == len(frames) else frames.take(rows, self._step_bytes)
         start = np.array(places, np.int64)
-        end = start + length[rows]
-        placed = Frames(placed.arrival_us, start, end, placed.payload, placed.fate)
-        placed.lag_us = lag_us(placed, self._rate_hz)
-        return placed
+        return moved(placed, start, start + length[rows], self._rate_hz)
 
     def _place_of(self, arrival_us: int, stamp: int, samples: int) -> int:
         """Return where one frame lies; media time and the offset in use go on from it."""
@@ -279,6 +272,11 @@ class TimestampMapper:
         if low == high - over:
             self._behind_hole = None
             self._holes.pop()
+
+    def _shift(self, stamp: int, samples: int) -> int | None:
+        """Return media time less timestamp if a frame follows directly (rule 1), else None."""
+        shift = self._end - stamp
+        return shift if abs(self.offset - shift) <= self._tolerance(samples) else None
 
     def _tolerance(self, samples: int) -> int:
         """Return how far from the end of the furthest frame one may start and follow directly (rule 1)."""

@@ -21,12 +21,11 @@ Else it goes frame by frame, as a whole. Both ways end in the same calls (``LagC
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from wavstream.model.audio import NOMINAL_PTIME_US
-from wavstream.rendering.timeline.clock import lag_us
+from wavstream.rendering.timeline.clock import moved
 from wavstream.rendering.timeline.drift import WINDOW_US
 
 if TYPE_CHECKING:
@@ -66,9 +65,7 @@ class Whole(NamedTuple):
     def frames(self, rate_hz: int) -> Frames:
         """Return it frame by frame, with lags."""
         came = self.arrivals.frames()
-        frames = replace(came, start=came.start + self.shift, end=came.end + self.shift)
-        frames.lag_us = lag_us(frames, rate_hz)
-        return frames
+        return moved(came, came.start + self.shift, came.end + self.shift, rate_hz)
 
 
 def whole(arrivals: Arrivals, rate_hz: int, shift: int = 0) -> Whole | None:
@@ -76,18 +73,16 @@ def whole(arrivals: Arrivals, rate_hz: int, shift: int = 0) -> Whole | None:
     rows, step_bytes = arrivals.rows, arrivals.step_bytes
     if not arrivals.is_mixed or sum([size % step_bytes for size in rows.size]) > 0:
         return None
-    start = rows.position[0]
+    start = rows.position[0] + shift
     *starts, end = accumulate([size // step_bytes for size in rows.size], initial=start)
-    if end == start or rows.position.tolist() != starts:
+    if end == start or [position + shift for position in rows.position] != starts:
         return None
-    start, end = start + shift, end + shift
     origin_us, came = arrivals.origin_us, rows.arrival_us.tolist()
     first_us, last_us = came[0] - origin_us, came[-1] - origin_us
     if last_us - first_us >= WINDOW_US:
         return None
     # As ``lag_us`` has them, less what is the same for all.
-    ends = [*[at + shift for at in starts[1:]], end] if shift else [*starts[1:], end]
-    lags = [at_us - end_at * _S // rate_hz for at_us, end_at in zip(came, ends, strict=True)]
+    lags = [at_us - end_at * _S // rate_hz for at_us, end_at in zip(came, [*starts[1:], end], strict=True)]
     least = min(lags)
     off_us = NOMINAL_PTIME_US - origin_us
     return Whole(
